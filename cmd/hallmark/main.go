@@ -1,0 +1,4 @@
+// Command hallmark proves that what runs is what was built.
+package main
+
+func main() {}
