@@ -1,0 +1,130 @@
+# Everything hallmark's people and its CI do, by name. `make` lists it.
+#
+# Every target installs what it needs: Go modules by themselves, Debian packages through test/install.sh, which says what
+# it installs. Nothing is written outside this folder but Go's caches and ~/.cache/hallmark-test (the Debian test image).
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X github.com/hallmark-sh/hallmark/internal/cli.version=$(VERSION)
+FUZZTIME ?= 10s
+ROUNDS   ?= 7
+VULNDB   ?= https://vuln.go.dev
+BENCHDOCS ?= docs/benchmarks.md
+
+# The same flags for what ships and for what is tested: one build cache, and the tests run the code that ships. Version
+# control stamping is off because the version comes from git above, and because it fails in a clone owned by another user.
+export CGO_ENABLED := 0
+export GOFLAGS     := -trimpath -buildvcs=false
+# Where the tests find the peers' programs.
+export HALLMARK_PEERS := $(CURDIR)/bin/peers
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+## Building
+
+.PHONY: build
+build: ## build bin/hallmark, stripped, and state its size
+	@go build -ldflags '$(LDFLAGS)' -o bin/hallmark ./cmd/hallmark
+	@stat -c 'bin/hallmark $(VERSION): %s bytes' bin/hallmark
+	@(( $$(stat -c %s bin/hallmark) < 120000000 )) || { echo 'bin/hallmark is over the 120 MB it promises' >&2; exit 1; }
+
+.PHONY: demo
+demo: build install-git ## the whole chain on this machine: no account, no daemon, no internet
+	@bin/hallmark demo
+
+.PHONY: clean
+clean: ## remove what was built here; Go's caches and the Debian test image stay
+	rm -rf bin coverage
+
+## Everyday
+
+.PHONY: test
+test: install-git ## vet and run the everyday tests
+	@SECONDS=0; go vet ./...; go test ./...; echo "vetted and tested in $$SECONDS s"
+
+.PHONY: lint
+lint: bin/tools/staticcheck install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
+	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
+	go vet -tags docker,peers,faults ./...
+	bin/tools/staticcheck -tags docker,peers,faults ./...
+	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+
+.PHONY: vuln
+vuln: bin/tools/govulncheck ## known vulnerabilities in what hallmark calls; VULNDB= names another database
+	@test/vuln.sh '$(VULNDB)'
+
+.PHONY: cover
+cover: ## coverage of the packages that decide; fails under 90 % of statements
+	@test/cover.sh 90 gate policy verify provenance
+
+## Slower
+
+.PHONY: race
+race: install-gcc install-git ## the everyday tests under the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@test/fuzz.sh '$(FUZZTIME)'
+
+.PHONY: test-peers
+test-peers: build peers ## what cosign, syft and grype say of hallmark's work, and hallmark of theirs
+	go test -tags peers -timeout 20m $$(test/packages.sh peers)
+
+.PHONY: test-docker
+test-docker: build peers install-docker install-debootstrap ## a Debian image through a real Docker engine (as root)
+	go test -tags docker,peers -timeout 30m $$(test/packages.sh docker)
+
+.PHONY: test-faults
+test-faults: build ## kill, refuse, cut and fill the disk at every stage of a release
+	go test -tags faults -timeout 30m $$(test/packages.sh faults)
+
+## Figures
+
+.PHONY: bench
+bench: build peers install-docker install-debootstrap ## hallmark beside the chain of command lines it replaces, ROUNDS rounds
+	go run ./bench -rounds $(ROUNDS) -docs '$(BENCHDOCS)'
+
+.PHONY: profile
+profile: build install-docker install-debootstrap ## where the time of a release goes
+	go run ./bench -profile bin/profile
+
+## What the others need
+
+PEERS := cosign syft grype crane registry
+
+.PHONY: peers
+peers: $(addprefix bin/peers/,$(PEERS)) ## build the peers at the versions of test/peers/*/go.mod
+
+bin/peers/cosign:            peer = cosign
+bin/peers/registry:          peer = registry
+bin/peers/syft bin/peers/grype bin/peers/crane: peer = scanners
+bin/peers/cosign:            test/peers/cosign/go.mod
+bin/peers/registry:          test/peers/registry/go.mod
+bin/peers/syft bin/peers/grype bin/peers/crane: test/peers/scanners/go.mod
+bin/peers/%:
+	@mkdir -p bin/peers
+	cd test/peers/$(peer) && go build -ldflags '-s -w' -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
+	@touch $@
+
+bin/tools/%: tools/go.mod
+	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
+	@touch $@
+
+.PHONY: install-git install-gcc install-shellcheck install-docker install-debootstrap
+install-git:
+	@test/install.sh git=git
+install-gcc:
+	@test/install.sh gcc=gcc gcc=libc6-dev
+install-shellcheck:
+	@test/install.sh shellcheck=shellcheck
+install-docker:
+	@test/install.sh dockerd=docker.io unshare=util-linux
+install-debootstrap:
+	@test/install.sh debootstrap=debootstrap tar=tar
