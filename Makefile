@@ -127,4 +127,4 @@ install-shellcheck:
 install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
 install-debootstrap:
-	@test/install.sh debootstrap=debootstrap tar=tar
+	@test/install.sh debootstrap=debootstrap gpgv=gpgv /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring

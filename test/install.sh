@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# install.sh PROGRAM=PACKAGE... installs the Debian package of each program that is not there, and says so.
+# install.sh PROGRAM=PACKAGE... installs the Debian package of each program (or file, by its path) that is not there, and
+# says so.
 set -euo pipefail
 
 packages=()
 for want in "$@"; do
-	PATH="$PATH:/usr/sbin:/sbin" command -v "${want%%=*}" >/dev/null || packages+=("${want#*=}")
+	[[ -e ${want%%=*} ]] || PATH="$PATH:/usr/sbin:/sbin" command -v "${want%%=*}" >/dev/null || packages+=("${want#*=}")
 done
 ((${#packages[@]})) || exit 0
 

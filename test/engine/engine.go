@@ -171,6 +171,20 @@ func (e *Engine) Import(ctx context.Context, name string, rootfs io.Reader) erro
 	return nil
 }
 
+// Build builds the Dockerfile in the tar folder, without BuildKit and without a network, and calls the image name.
+func (e *Engine) Build(ctx context.Context, name string, folder io.Reader) error {
+	options := client.ImageBuildOptions{Tags: []string{name}, NetworkMode: "none", Remove: true}
+	answer, err := e.client.ImageBuild(ctx, folder, options)
+	if err != nil {
+		return fmt.Errorf("building %s: %w", name, err)
+	}
+	defer answer.Body.Close()
+	if err := streamError(answer.Body); err != nil {
+		return fmt.Errorf("building %s: %w", name, err)
+	}
+	return nil
+}
+
 // Save writes the image called name to w as a docker archive.
 func (e *Engine) Save(ctx context.Context, name string, w io.Writer) error {
 	r, err := e.client.ImageSave(ctx, []string{name})
