@@ -20,7 +20,7 @@ const (
 // Check is one link of the chain, judged.
 type Check struct {
 	// Name is the link: subject, signature, sbom, scan, provenance, source,
-	// builder, tag.
+	// tag.
 	Name string `json:"name"`
 	// Outcome is pass, fail or unknown.
 	Outcome Outcome `json:"outcome"`
@@ -74,4 +74,24 @@ func (v Verdict) Failing() []Check {
 		}
 	}
 	return out
+}
+
+// Fails says that a check did not pass for the reason of the given code.
+func (v Verdict) Fails(code string) bool {
+	for _, c := range v.Failing() {
+		if c.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// Find gives the check of the given name.
+func (v Verdict) Find(name string) (Check, bool) {
+	for _, c := range v.Checks {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Check{}, false
 }
