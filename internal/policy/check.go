@@ -56,15 +56,20 @@ func (c checker) repository(path, image string) {
 	case strings.Contains(last, ":") && last != image:
 		c.wrong(path, "has a tag; leave it off, a release tags the image with its commit")
 	default:
-		if _, err := name.NewRepository(image, name.StrictValidation); err != nil {
+		if _, err := name.NewRepository(image, name.StrictValidation); err != nil || !imageForm.MatchString(image) {
 			c.wrong(path, "%q is not a repository with its registry, such as ghcr.io/acme/app", image)
 		}
 	}
 }
 
 var (
+	// imageForm is a registry's host and a <name> of the OCI distribution
+	// specification (1.1, "Pulling manifests").
+	imageForm    = regexp.MustCompile(`^(localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+:[0-9]+)(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
 	platformForm = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
+	packageForm  = regexp.MustCompile(`^[^-\s]\S*$`)
 	goTagForm    = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)
+	exactForm    = regexp.MustCompile(`^[^*\s]*$`)
 	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
@@ -99,7 +104,7 @@ func (c checker) docker(path string, b DockerBuild) {
 }
 
 func (c checker) goBuild(path string, b GoBuild) {
-	if strings.HasPrefix(b.Package, "-") || strings.ContainsAny(b.Package, " \t\n") {
+	if b.Package != "" && !packageForm.MatchString(b.Package) {
 		c.wrong(path+".package", "%q is not a Go package", b.Package)
 	}
 	for i, platform := range b.Platforms {
@@ -141,7 +146,7 @@ func (c checker) platform(path, platform string) {
 
 // inside checks a path that must stay within the source.
 func (c checker) inside(path, file string) {
-	if file != "" && !filepath.IsLocal(file) {
+	if file != "" && (!filepath.IsLocal(file) || slices.Contains(strings.Split(file, "/"), "..")) {
 		c.wrong(path, "%q leads out of the source; only the commit's own files are built", file)
 	}
 }
@@ -187,7 +192,7 @@ func (c checker) exception(path string, e Exception) {
 			c.wrong(path+"."+f.key, "is missing: %s", f.want)
 		}
 	}
-	if strings.ContainsAny(e.ID+e.Package, "* \t\n") {
+	if !exactForm.MatchString(e.ID + e.Package) {
 		c.wrong(path, "id and package name one vulnerability in one package; there are no patterns")
 	}
 	if e.Expires.IsZero() {

@@ -155,7 +155,7 @@ func (d *decoder) time(node ast.Node, t *time.Time, path string) {
 		return
 	}
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if v, err := time.Parse(layout, text); err == nil {
+		if v, err := time.Parse(layout, text); err == nil && v.UTC().Year() > 0 && v.UTC().Year() <= 9999 {
 			*t = v.UTC()
 			return
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/hallmark-sh/hallmark/internal/policy"
 )
@@ -22,13 +23,15 @@ func jsonOf(t testing.TB, p policy.Policy) string {
 
 // FuzzParse holds that Parse never panics, that what it refuses it explains,
 // and that what it accepts, written as JSON, it accepts again as the same
-// policy: nothing that was read depends on how it was spelt.
+// policy: nothing that was read depends on how it was spelt. The published
+// schema accepts it too.
 func FuzzParse(f *testing.F) {
 	for _, folder := range []string{"good", "bad"} {
 		for _, data := range files(f, folder) {
 			f.Add(string(data))
 		}
 	}
+	published := schema(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := policy.Parse("f", []byte(text))
 		if err != nil {
@@ -41,6 +44,13 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted an identity that names nobody: %v", err)
 		}
 		written := jsonOf(t, p)
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(written))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := published.Validate(doc); err != nil {
+			t.Errorf("schema refuses what Parse accepts: %v\n%s", err, written)
+		}
 		again, err := policy.Parse("f", []byte(written))
 		if err != nil {
 			t.Fatalf("refused what it accepted: %v\n%s", err, written)
