@@ -1,0 +1,60 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	ecr "github.com/awslabs/amazon-ecr-credential-helper/ecr-login"
+	ecrapi "github.com/awslabs/amazon-ecr-credential-helper/ecr-login/api"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/authn/github"
+
+	"github.com/hallmark-sh/hallmark/internal/hint"
+)
+
+// keychain asks in order: what the caller brought, the docker configuration
+// with its helpers, Amazon's own credentials for its registries, and
+// GITHUB_TOKEN for ghcr.io. The first that knows the host wins.
+func keychain(first []authn.Keychain) authn.Keychain {
+	chain := append([]authn.Keychain{}, first...)
+	chain = append(chain,
+		dockerKeychain{},
+		ecrKeychain{authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard)))},
+		github.Keychain,
+	)
+	return authn.NewMultiKeychain(chain...)
+}
+
+// dockerKeychain says what to do when the configuration or one of its helpers
+// is broken: a broken file must not read as "no credentials".
+type dockerKeychain struct{}
+
+func (k dockerKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	return k.ResolveContext(context.Background(), target)
+}
+
+func (dockerKeychain) ResolveContext(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, target)
+	if err != nil {
+		err = fmt.Errorf("reading the docker configuration: %w", err)
+		return nil, hint.Add(err, "repair the docker configuration (config.json) or the credential helper it names for %s", target.RegistryStr())
+	}
+	return auth, nil
+}
+
+// ecrKeychain keeps the Amazon helper away from every other host, so that
+// nothing waits for Amazon's metadata service without need.
+type ecrKeychain struct{ inner authn.Keychain }
+
+func (k ecrKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	if !isECR(target.RegistryStr()) {
+		return authn.Anonymous, nil
+	}
+	return k.inner.Resolve(target)
+}
+
+func isECR(host string) bool {
+	_, err := ecrapi.ExtractRegistry(host)
+	return err == nil
+}
