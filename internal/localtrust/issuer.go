@@ -17,8 +17,8 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/oidc"
 )
 
-// tokenLifetime is how long a token is valid, as GitHub's.
-const tokenLifetime = 5 * time.Minute
+// tokenLifetime is how long a token is valid.
+const tokenLifetime = 10 * time.Minute
 
 // Mint makes an identity token for the audience, such as oidc.Audience. With
 // zero claims it is for Identity. Whatever issuer is claimed, the token is of

@@ -30,17 +30,18 @@ import (
 	"github.com/sigstore/fulcio/pkg/ca/baseca"
 
 	"github.com/hallmark-sh/hallmark/internal/oidc"
+	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/trust"
 )
 
 // Issuer is the OIDC issuer of a local trust unless its creation names
 // another. It is never GitHub's, so that no policy which trusts GitHub's
 // issuer is met by a local certificate.
-const Issuer = "https://hallmark.localhost"
+const Issuer = policy.LocalIssuer
 
 // Identity is the e-mail address in a local certificate unless the caller
 // claims another identity.
-const Identity = "local@hallmark.localhost"
+const Identity = policy.LocalSubject
 
 // The files of the folder that others read.
 const (
