@@ -93,7 +93,8 @@ bench: build peers install-docker install-debootstrap ## hallmark beside the cha
 
 .PHONY: profile
 profile: build install-docker install-debootstrap ## where the time of a release goes
-	go run ./bench -profile bin/profile
+	go build -o bin/hallmark-profile ./bench/profile
+	go run ./bench -profile bin/hallmark-profile
 
 ## What the others need
 

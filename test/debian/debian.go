@@ -30,7 +30,7 @@ const Suite = "bookworm"
 var include = []string{"python3", "python3-flask", "python3-requests", "python3-cryptography", "python3-cffi-backend"}
 
 // generation is part of the cache's file names: raise it when the base is made in another way.
-const generation = "1"
+const generation = "2"
 
 // Base is a file system ready to be an image's first layer.
 type Base struct {
@@ -46,6 +46,8 @@ type Base struct {
 type Package struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
+	// Source is the Debian source package it was built from, which advisories name; empty for Python.
+	Source string `json:"source,omitempty"`
 }
 
 // Open returns the base, made now when the cache has none. Several processes may call it at once: one makes the base and
@@ -128,14 +130,17 @@ func bootstrap(ctx context.Context, dir, name string) error {
 
 // inspect asks dpkg itself, inside the new system, and looks for Python's metadata.
 func inspect(ctx context.Context, root string) (Base, error) {
-	out, err := run(ctx, "chroot", root, "dpkg-query", "--show", "--showformat", "${Package}\t${Version}\n")
+	out, err := run(ctx, "chroot", root, "dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${source:Package}\n")
 	if err != nil {
 		return Base{}, err
 	}
 	var base Base
 	for line := range strings.Lines(string(out)) {
-		name, version, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		base.Debian = append(base.Debian, Package{name, version})
+		fields := strings.Split(strings.TrimSpace(line), "\t")
+		if len(fields) != 3 {
+			return Base{}, fmt.Errorf("reading dpkg-query's answer: %q has %d fields", line, len(fields))
+		}
+		base.Debian = append(base.Debian, Package{Name: fields[0], Version: fields[1], Source: fields[2]})
 	}
 	err = filepath.WalkDir(filepath.Join(root, "usr"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
