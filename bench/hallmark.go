@@ -36,8 +36,8 @@ func (h hallmark) verify(ctx context.Context, _ *servers, reference string) ([]s
 	return sequence(ctx, []command{h.command("hallmark verify", h.repos[fromLayout], "verify", reference)})
 }
 
-func (i *input) command(step, dir string, args ...string) command {
-	return command{step: step, path: i.hallmark, args: args, dir: dir, env: []string{"HOME=" + i.home, "PATH=" + os.Getenv("PATH")}}
+func (in *input) command(step, dir string, args ...string) command {
+	return command{step: step, path: in.hallmark, args: args, dir: dir, env: []string{"HOME=" + in.home, "PATH=" + os.Getenv("PATH")}}
 }
 
 // startUp measures how long hallmark takes to say how it is called: what a shell's user feels before anything happens.
