@@ -9,6 +9,7 @@ package finding
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,8 +52,14 @@ func ParseSeverity(word string) (Severity, error) {
 	return Unknown, fmt.Errorf("severity %q is none of %s", word, strings.Join(severityNames[:], ", "))
 }
 
-// MarshalText writes the lower-case word.
-func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+// MarshalText writes the lower-case word. A value that is none of the
+// severities is an error: written as unknown it would read as the least.
+func (s Severity) MarshalText() ([]byte, error) {
+	if s < Unknown || s > Critical {
+		return nil, fmt.Errorf("severity %d is not one of %s", int(s), strings.Join(severityNames[:], ", "))
+	}
+	return []byte(s.String()), nil
+}
 
 // UnmarshalText reads what MarshalText writes.
 func (s *Severity) UnmarshalText(text []byte) error {
@@ -113,8 +120,13 @@ type Finding struct {
 // IDs gives the finding's identifier and all its aliases.
 func (f Finding) IDs() []string { return append([]string{f.ID}, f.Aliases...) }
 
-// Fixable says that a version with a fix is known.
-func (f Finding) Fixable() bool { return len(f.FixedIn) > 0 }
+// Is says that id is one of the finding's identifiers, in any case.
+func (f Finding) Is(id string) bool {
+	return id != "" && slices.ContainsFunc(f.IDs(), func(own string) bool { return strings.EqualFold(own, id) })
+}
+
+// Fixable says that a fix is known, even if the versions with it are not.
+func (f Finding) Fixable() bool { return len(f.FixedIn) > 0 || f.FixState == "fixed" }
 
 // Database is what is known of the advisories a scan used.
 type Database struct {
@@ -151,6 +163,8 @@ type Report struct {
 	Subject v1.Hash `json:"subject"`
 	// Image is the repository the subject was built for, without tag.
 	Image string `json:"image,omitempty"`
+	// Platform is the subject's, as os/arch[/variant]; empty for an index.
+	Platform string `json:"platform,omitempty"`
 	// Scanner and ScannerVersion name the matcher.
 	Scanner        string     `json:"scanner"`
 	ScannerVersion string     `json:"scannerVersion"`
