@@ -28,13 +28,16 @@ type Built struct {
 	// Materials are what the build read besides the source, such as base
 	// images, by digest. They become the provenance's resolved dependencies.
 	Materials []Material
+	// Tools are the programs that did the build, by name with their version.
+	Tools map[string]string
 	// Parameters are the build's own settings, as the policy file gave them,
 	// for the provenance's external parameters.
 	Parameters map[string]any
 
-	// flat maps the diff ID of a layer to a file that holds it uncompressed.
-	// Cataloguing reads these instead of inflating a second time.
-	flat map[v1.Hash]string
+	// flat is the folder that holds each layer uncompressed, in a file named
+	// by the hex of its diff ID. Cataloguing reads these instead of inflating
+	// a second time.
+	flat string
 }
 
 // Platform is one image of an index, or the only image.
