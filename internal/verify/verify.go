@@ -1,0 +1,161 @@
+// Package verify answers "is this exactly what was built, by whom it should
+// be": it is the only maker of verdicts.
+//
+// Judge is the heart and does no I/O: evidence, a policy and a trust root in,
+// a verdict out. Image fetches the evidence of an image first, Bundles reads
+// it from files, and Blob judges one signed file.
+//
+// Only evidence signed by the policy's identity counts; anything else found
+// beside it is named in the details and changes nothing, so that who can push
+// to a registry can neither make an image pass nor make it fail. A signature
+// is the predicate https://sigstore.dev/cosign/sign/v1 and no other. What a
+// provenance claims is compared with the certificate it was signed under,
+// field by field. Every refusal has a code; docs/verify.md lists them.
+//
+// The package fails closed: what it could not fetch, read or understand is
+// Fail or Unknown, never Pass. Its limits: it believes the trust root and the
+// OIDC issuer, and it cannot see evidence that a registry hides.
+package verify
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/hallmark-sh/hallmark/internal/evidence"
+	"github.com/hallmark-sh/hallmark/internal/policy"
+	"github.com/hallmark-sh/hallmark/internal/trust"
+	"github.com/hallmark-sh/hallmark/internal/verdict"
+)
+
+// Options say by what to judge.
+type Options struct {
+	// Policy names the identity that counts and the evidence that must exist.
+	Policy policy.Policy
+	// Anchor is the trust root. The log entry and the certificate timestamp
+	// are demanded when it lists logs of that kind; a timestamp always.
+	Anchor trust.Anchor
+	// Now becomes the verdict's time. Certificates are judged by the time
+	// they were used at, which the evidence proves, and not by this one.
+	Now time.Time
+	// AllowDirty lets a provenance pass that says its source was changed.
+	AllowDirty bool
+}
+
+// Judge judges the evidence about one image manifest or index. It looks at the
+// bundles side by side and does nothing but compute.
+func Judge(subject v1.Hash, signed []evidence.Signed, o Options) verdict.Verdict {
+	return judge(subject, signed, o).verdict()
+}
+
+// opinion is a judgement under way.
+type opinion struct {
+	Options
+	subject v1.Hash
+	// witnesses are the bundles of wanted kinds, each judged on its own.
+	witnesses []witness
+	// asides are facts about what was found and not judged.
+	asides []verdict.Detail
+	// accounts are the provenances among the witnesses, read and compared.
+	accounts []account
+	checks   []verdict.Check
+}
+
+func judge(subject v1.Hash, signed []evidence.Signed, o Options) *opinion {
+	p := &opinion{Options: o, subject: subject}
+	p.hear(signed)
+	for _, w := range p.witnesses {
+		if w.accepted() && isProvenance(w.predicateType) {
+			p.accounts = append(p.accounts, p.account(w))
+		}
+	}
+	p.checks = append(p.checks, p.checkSubject())
+	for _, link := range p.links() {
+		if p.Policy.Wants(link.name) {
+			p.checks = append(p.checks, link.check()...)
+		}
+	}
+	return p
+}
+
+// link is one kind of evidence by its name in the policy, and how it is judged.
+type link struct {
+	name  string
+	check func() []verdict.Check
+}
+
+func (p *opinion) links() []link {
+	return []link{
+		{policy.Signature, p.checkSignature},
+		{policy.SBOMLink, p.checkSBOM},
+		{policy.Scan, p.checkScan},
+		{policy.Provenance, p.checkProvenance},
+	}
+}
+
+func (p *opinion) verdict() verdict.Verdict {
+	image := p.subject.String()
+	if p.Policy.Image != "" {
+		image = p.Policy.Image + "@" + image
+	}
+	return verdict.Verdict{
+		Subject:      image,
+		Digest:       p.subject.String(),
+		At:           p.Now.UTC(),
+		PolicyDigest: p.Policy.Digest,
+		Checks:       p.checks,
+	}
+}
+
+// hear judges each bundle on its own, side by side. Bundles of kinds that no
+// policy can ask for, such as other scanners' reports, are only counted.
+func (p *opinion) hear(signed []evidence.Signed) {
+	court, err := newCourt(p.Options)
+	results := make([]witness, len(signed))
+	var group sync.WaitGroup
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, s := range signed {
+		if err != nil {
+			results[i] = witness{predicateType: s.PredicateType, refusal: refuse(codeTrustRoot, "%v", err)}
+			continue
+		}
+		group.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			results[i] = court.hear(p.subject, s)
+		})
+	}
+	group.Wait()
+	others := map[string]int{}
+	for _, w := range results {
+		if w.isWanted() {
+			p.witnesses = append(p.witnesses, w)
+			continue
+		}
+		others[w.predicateType]++
+	}
+	p.asides = append(p.asides, counted("not judged", "%s of predicate %s", others)...)
+}
+
+// checkSubject says whether any evidence of the policy's identity names this
+// very digest.
+func (p *opinion) checkSubject() verdict.Check {
+	const name = "subject"
+	accepted := 0
+	for _, w := range p.witnesses {
+		if w.accepted() {
+			accepted++
+		}
+	}
+	if accepted > 0 {
+		return pass(name, fmt.Sprintf("%s by the policy's identity %s this digest", plural(accepted, "bundle"), verb(accepted, "names", "name")), append(p.asides, p.ignored()...)...)
+	}
+	if len(p.witnesses) == 0 {
+		return fail(name, codeNoEvidence, "no evidence that the policy asks for is attached to "+p.subject.String(), p.asides...)
+	}
+	worst := p.worst()
+	return fail(name, worst.code, worst.reason, append(p.asides, p.ignored()...)...)
+}
