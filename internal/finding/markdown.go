@@ -16,10 +16,10 @@ const (
 )
 
 // MarkdownText writes text so that GitHub's Markdown shows it as it is,
-// whatever it holds: every character that could begin markup, a link, a
-// mention or a table cell becomes a character reference, and characters that
-// cannot be seen, or that turn the direction of text, become U+FFFD. Text
-// above 200 characters is cut.
+// whatever it holds, after the beginning of a line: every character that could
+// be markup, a link or the end of a table cell becomes a character reference,
+// and characters that cannot be seen, or that turn the direction of text,
+// become U+FFFD. Text above 200 characters is cut.
 func MarkdownText(text string) string {
 	var b strings.Builder
 	n := 0
@@ -29,7 +29,7 @@ func MarkdownText(text string) string {
 			break
 		}
 		switch {
-		case r == ' ' || r == '.' || r == ',' || r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)):
+		case r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune(" .,;?'\"/+-=()", r):
 			b.WriteRune(r)
 		case !unicode.IsPrint(r):
 			b.WriteRune(utf8.RuneError)
@@ -37,11 +37,11 @@ func MarkdownText(text string) string {
 			fmt.Fprintf(&b, "&#%d;", r)
 		}
 	}
-	return b.String()
+	return strings.ReplaceAll(b.String(), "www.", "www&#46;")
 }
 
-// Code writes text as MarkdownText does, as code: GitHub makes no mentions and
-// no links in it.
+// Code writes text as MarkdownText does, as code: there GitHub makes no mention
+// of a name with an @ before it.
 func Code(text string) string { return "<code>" + MarkdownText(text) + "</code>" }
 
 // Table is a Markdown table with the given head and rows of cells. The cells

@@ -38,17 +38,13 @@ func (j *judge) finding(f finding.Finding) {
 // weigh says what the policy thinks of a finding, before anything excuses it.
 func (j *judge) weigh(f finding.Finding) (kind Kind, how, why string) {
 	threshold := j.gate.Threshold()
-	severity := f.Severity
-	if severity < finding.Unknown || severity > finding.Critical {
-		severity = finding.Critical
-	}
 	switch {
 	case f.KEV && j.gate.RefusesKEV():
 		return KEV, policy.Refuse, "it is known to be exploited (CISA KEV)"
-	case severity >= threshold:
+	case f.Severity >= threshold:
 		kind, how = Severity, policy.Refuse
-		why = fmt.Sprintf("its severity is %s, and %s or worse is refused", severity, threshold)
-	case severity == finding.Unknown:
+		why = fmt.Sprintf("its severity is %s, and %s or worse is refused", f.Severity, threshold)
+	case f.Severity == finding.Unknown:
 		kind, how = UnknownSeverity, j.gate.OnUnknownSeverity()
 		why = "no source gives its severity"
 	default:

@@ -10,7 +10,10 @@
 package gate
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -99,30 +102,29 @@ type Excused struct {
 	VEX       *finding.Statement `json:"vex,omitempty"`
 }
 
-// String says who excused what, and until when.
+// String says what was excused, by whom, and until when.
 func (e Excused) String() string {
-	what := fmt.Sprintf("%s in %s %s", e.Finding.ID, e.Finding.Package.Name, e.Finding.Package.Version)
+	return fmt.Sprintf("%s in %s %s: %s", e.Finding.ID, e.Finding.Package.Name, e.Finding.Package.Version, e.words())
+}
+
+// words says who excused the finding and why.
+func (e Excused) words() string {
 	switch {
 	case e.Exception != nil:
-		return fmt.Sprintf("%s: exception of %s until %s: %s", what, e.Exception.Author, day(e.Exception.Expires), e.Exception.Reason)
+		return fmt.Sprintf("exception of %s until %s: %s", e.Exception.Author, day(e.Exception.Expires), strings.TrimSpace(e.Exception.Reason))
 	case e.VEX != nil:
-		why := e.VEX.Justification
-		if why == "" {
-			why = e.VEX.Impact
-		}
-		if why != "" {
-			why = ": " + why
-		}
-		return fmt.Sprintf("%s: VEX of %s says %s%s", what, e.VEX.Author, e.VEX.Status, why)
+		why := cmp.Or(e.VEX.Justification, e.VEX.Impact, "no reason given")
+		return fmt.Sprintf("VEX of %s says %s: %s", e.VEX.Author, e.VEX.Status, why)
 	default:
-		return what
+		return "nothing"
 	}
 }
 
 // Decide judges the report r on an image of the repository image, at the time
-// now.
+// now. The zero Gate is one with every default. A severity that is none of
+// package finding's counts as critical.
 func Decide(g policy.Gate, image string, r finding.Report, vex []finding.VEX, now time.Time) Decision {
-	r.Findings = append([]finding.Finding(nil), r.Findings...)
+	r.Findings, r.Coverage, r.Uncomparable = known(r.Findings), slices.Clone(r.Coverage), slices.Clone(r.Uncomparable)
 	r.Sort()
 	d := Decision{
 		Image: image, Subject: r.Subject, At: now.UTC(), Counts: r.Counts(),
@@ -138,6 +140,17 @@ func Decide(g policy.Gate, image string, r finding.Report, vex []finding.VEX, no
 	j.exceptions()
 	d.Refused = len(d.Refusals) > 0
 	return d
+}
+
+// known copies findings, with a severity that means nothing made the worst.
+func known(findings []finding.Finding) []finding.Finding {
+	out := slices.Clone(findings)
+	for i, f := range out {
+		if f.Severity < finding.Unknown || f.Severity > finding.Critical {
+			out[i].Severity = finding.Critical
+		}
+	}
+	return out
 }
 
 // judge is one decision in the making.
