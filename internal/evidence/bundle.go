@@ -63,23 +63,44 @@ func parseBundle(raw []byte) (Signed, error) {
 	return Signed{}, errors.New("neither an envelope nor a message signature")
 }
 
-func ofEnvelope(raw, envelope []byte) (Signed, error) {
+// Statement decodes the statement in the bundle's envelope, without verifying
+// its signature.
+func (s Signed) Statement() (Statement, error) {
+	fields, err := Members(s.Bundle)
+	if err != nil {
+		return Statement{}, fmt.Errorf("reading Sigstore bundle: %w", err)
+	}
+	if fields["dsseEnvelope"] == nil {
+		return Statement{}, errors.New("reading Sigstore bundle: no envelope")
+	}
+	statement, err := inEnvelope(fields["dsseEnvelope"])
+	if err != nil {
+		return Statement{}, fmt.Errorf("reading Sigstore bundle: %w", err)
+	}
+	return statement, nil
+}
+
+func inEnvelope(envelope []byte) (Statement, error) {
 	fields, err := Members(envelope)
 	if err != nil {
-		return Signed{}, err
+		return Statement{}, err
 	}
 	var payloadType string
 	if err := field(fields, "payloadType", &payloadType); err != nil {
-		return Signed{}, err
+		return Statement{}, err
 	}
 	if payloadType != PayloadType {
-		return Signed{}, fmt.Errorf("payload type %.80q is not %s", payloadType, PayloadType)
+		return Statement{}, fmt.Errorf("payload type %.80q is not %s", payloadType, PayloadType)
 	}
 	payload, err := decodeBase64(fields["payload"])
 	if err != nil {
-		return Signed{}, fmt.Errorf("payload: %w", err)
+		return Statement{}, fmt.Errorf("payload: %w", err)
 	}
-	statement, err := DecodeStatement(payload)
+	return DecodeStatement(payload)
+}
+
+func ofEnvelope(raw, envelope []byte) (Signed, error) {
+	statement, err := inEnvelope(envelope)
 	if err != nil {
 		return Signed{}, err
 	}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hallmark-sh/hallmark/internal/advisory"
+	"github.com/hallmark-sh/hallmark/internal/finding"
+	"github.com/hallmark-sh/hallmark/internal/policy"
+)
+
+// databaseAnswer is the stable JSON answer about a vulnerability database.
+type databaseAnswer struct {
+	Schema   string           `json:"schema"`
+	Dir      string           `json:"dir"`
+	AgeHours float64          `json:"ageHours"`
+	Database finding.Database `json:"database"`
+}
+
+func (a *app) advisoriesImportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FROM",
+		Short: "Make a database the default one",
+		Long: `import takes a database file, an archive, a folder or a URL, checks it, and makes it
+what releases use when nothing else is named. When hallmark.yaml names a signer, the
+archive must carry that signer's signature.`,
+		Example: "  hallmark advisories import ./db/v6/vulnerability-db.tar.zst\n  hallmark advisories import https://advisories.acme.example",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := a.databaseOptions(args[0])
+			if err != nil {
+				return err
+			}
+			dir, db, err := advisory.Import(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			return a.answerDatabase("IMPORTED", dir, db)
+		},
+	}
+}
+
+func (a *app) advisoriesStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "status [FROM]",
+		Short:   "Say what a database holds and how old it is",
+		Example: "  hallmark advisories status\n  hallmark advisories status ./db --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := a.databaseOptions(strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return a.advisoriesStatus(cmd.Context(), o)
+		},
+	}
+}
+
+func (a *app) advisoriesStatus(ctx context.Context, o advisory.Options) error {
+	dir, db, err := advisory.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	return a.answerDatabase("USABLE", dir, db)
+}
+
+func (a *app) advisoriesVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "verify ARCHIVE",
+		Short:   "Check the signature beside a database archive",
+		Example: "  hallmark advisories verify ./db/v6/vulnerability-db.tar.zst",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := a.policy(".")
+			if err != nil {
+				return err
+			}
+			signer := p.Identity
+			if p.Advisories.Signer != nil {
+				signer = *p.Advisories.Signer
+			}
+			digest, err := advisory.Verify(cmd.Context(), args[0], signer, a.verifyArchive(p))
+			if err != nil {
+				return err
+			}
+			a.screen.printf("%s  %s\n  %s\n  signed by %s\n", a.screen.out(green, "SIGNED"), args[0], digest, signer.SubjectRegexp())
+			return nil
+		},
+	}
+}
+
+// databaseOptions are the policy's where there is a policy, and need none.
+func (a *app) databaseOptions(from string) (advisory.Options, error) {
+	p, err := a.policy(".")
+	if err != nil && a.flags.config != "" {
+		return advisory.Options{}, err
+	}
+	if err != nil {
+		p = policy.Policy{}
+	}
+	return a.advisoryOptions(p, from), nil
+}
+
+func (a *app) answerDatabase(word, dir string, db finding.Database) error {
+	age := time.Since(db.Built)
+	if a.flags.json {
+		return a.screen.json(databaseAnswer{"hallmark.advisories/v1", dir, age.Hours(), db})
+	}
+	s := a.screen
+	s.printf("%s  %s\n", s.out(green, word), dir)
+	s.printf("  built     %s, %.1f days ago\n", db.Built.Format(time.RFC3339), age.Hours()/24)
+	s.printf("  schema    %s\n  digest    %s\n", db.Schema, db.Digest)
+	s.printf("  providers %s\n", clean(strings.Join(db.Providers, ", ")))
+	if db.Signed {
+		s.printf("  signed    yes, by whom hallmark.yaml names\n")
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hallmark-sh/hallmark/internal/policy"
+	"github.com/hallmark-sh/hallmark/internal/release"
+	"github.com/hallmark-sh/hallmark/internal/source"
+)
+
+type releaseFlags struct {
+	allowDirty bool
+	check      bool
+	advisories string
+	identity   identityFlags
+	out        string
+}
+
+func (a *app) releaseCommand() *cobra.Command {
+	var f releaseFlags
+	cmd := &cobra.Command{
+		Use:   "release [DIR]",
+		Short: "Build, examine, push, sign, attest and verify the commit in a folder",
+		Long: `release takes the commit checked out in DIR (default: this folder) to a signed,
+attested and verified image, tagged with the full commit:
+
+  source, build, SBOM, scan, gate    nothing leaves this machine
+  push by digest, sign, attach       no name points at the image yet
+  verify from the registry, tag      the tag comes last
+
+A critical vulnerability, or whatever else hallmark.yaml's gate names, ends the
+release with exit code 3, and the registry has then seen no request at all. A
+second run on the same commit completes what is missing and adds nothing twice.`,
+		Example: `  hallmark release                              the commit in this folder
+  hallmark release --check                      stop after the gate, for pull requests
+  hallmark release --advisories ./advisories.db scan with this database
+  hallmark release --json | jq -r .image        the image by digest, for the next step`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			return a.release(cmd.Context(), dir, f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.allowDirty, "allow-dirty", false, "release a working tree that is not exactly its commit; the tag and the provenance say so and verify refuses them")
+	flags.BoolVar(&f.check, "check", false, "stop after the gate: nothing leaves this machine")
+	flags.StringVar(&f.advisories, "advisories", "", "vulnerability database: a `file, folder or URL` (default: hallmark.yaml's, else grype's own)")
+	flags.StringVar(&f.out, "out", "", "`folder` for the SBOM, scan report, SARIF and summary (default .hallmark/release/TAG beside hallmark.yaml)")
+	f.identity.bind(flags)
+	return cmd
+}
+
+func (a *app) release(ctx context.Context, dir string, f releaseFlags) error {
+	p, err := a.policy(dir)
+	if err != nil {
+		return err
+	}
+	src, err := source.Open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	work, err := openWorkplace(p)
+	if err != nil {
+		return err
+	}
+	defer work.close()
+	rooms, err := a.openRooms(ctx, p, src, f.identity)
+	if err != nil {
+		return err
+	}
+	defer rooms.close()
+	began := time.Now()
+	result, err := release.Run(ctx, release.Settings{
+		Source:     src,
+		Policy:     p,
+		AllowDirty: f.allowDirty,
+		Check:      f.check,
+		Work:       work.dir,
+		Env:        a.env.list,
+		Version:    version,
+		Advisories: a.advisoryOptions(p, f.advisories),
+		Registry:   rooms.registry,
+		Signer:     rooms.signer,
+		Anchor:     rooms.anchor,
+		Now:        time.Now,
+		Progress:   func(s release.Step) { a.screen.progress(s.Stage, s.Text, time.Since(began)) },
+	})
+	return a.answerRelease(p, f, result, err)
+}
+
+// answerRelease writes the documents and prints the answer.
+func (a *app) answerRelease(p policy.Policy, f releaseFlags, result release.Result, failure error) error {
+	refused := errors.Is(failure, release.ErrRefused)
+	unproven := errors.Is(failure, release.ErrUnproven)
+	var files []string
+	if len(result.Report.Coverage) > 0 {
+		dir := f.out
+		if dir == "" {
+			dir = filepath.Join(stateDir(p), "release", result.Source.Tag())
+		}
+		var err error
+		if files, err = writeDocuments(dir, result); err != nil {
+			return errors.Join(failure, fmt.Errorf("writing the documents of the release: %w", err))
+		}
+		if err := a.tellGitHub(result, refused); err != nil {
+			return errors.Join(failure, fmt.Errorf("writing the GitHub step summary: %w", err))
+		}
+	}
+	if failure != nil && !refused && !unproven {
+		return failure
+	}
+	if a.flags.json {
+		if err := a.screen.json(newReleaseAnswer(result, failure, f.check, files)); err != nil {
+			return err
+		}
+	} else {
+		a.printRelease(result, failure, f.check, files)
+	}
+	if refused {
+		return errNo
+	}
+	if unproven {
+		// The verdict's reasons have been printed; the hint has not.
+		return failure
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+// Package internal_test holds the walls of the house: which room may open onto
+// which, and which room alone may touch which heavy library.
+package internal_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/hallmark-sh/hallmark/"
+
+// doors lists, for every room, the rooms it may import. A room that is not
+// here may import none, and a new room fails the test until it is given a
+// place. Nouns stand first, and know at most other nouns.
+var doors = map[string]string{
+	"internal/hint":     "",
+	"internal/source":   "internal/hint",
+	"internal/evidence": "internal/hint",
+	"internal/verdict":  "",
+	"internal/finding":  "internal/hint",
+	"internal/sbom":     "internal/hint",
+	"internal/policy":   "internal/finding internal/hint",
+	"internal/oidc":     "internal/hint",
+
+	"internal/image":           "internal/hint internal/policy internal/source",
+	"internal/catalog":         "internal/hint internal/sbom",
+	"internal/scan":            "internal/catalog internal/finding internal/hint internal/sbom",
+	"internal/scan/scantest":   "",
+	"internal/advisory":        "internal/advisory/osv internal/finding internal/hint internal/policy",
+	"internal/advisory/osv":    "",
+	"internal/advisory/sample": "internal/advisory",
+	"internal/gate":            "internal/finding internal/policy",
+	"internal/registry":        "internal/evidence internal/hint internal/image",
+	"internal/provenance":      "internal/evidence internal/hint internal/image internal/oidc internal/source",
+	"internal/trust":           "internal/hint internal/policy",
+	"internal/sign":            "internal/evidence internal/hint internal/oidc internal/trust",
+	"internal/localtrust":      "internal/hint internal/oidc internal/policy internal/trust",
+	"internal/localregistry":   "internal/hint",
+	"internal/verify":          "internal/evidence internal/finding internal/hint internal/policy internal/provenance internal/registry internal/sbom internal/trust internal/verdict",
+
+	"internal/release": "internal/advisory internal/catalog internal/evidence internal/finding internal/gate internal/hint internal/image internal/oidc internal/policy internal/provenance internal/registry internal/sbom internal/scan internal/sign internal/source internal/trust internal/verdict internal/verify",
+}
+
+// walls are the heavy libraries, each with the only rooms that may import it
+// and the reason.
+var walls = []struct{ library, rooms, reason string }{
+	{"github.com/spf13/cobra", "internal/cli", "flags are the command line's; a room with flags cannot be called by another"},
+	{"github.com/anchore/syft", "internal/catalog internal/scan internal/advisory", "cataloguing is replaceable only while one room knows the cataloguer; grype's own types are syft's"},
+	{"github.com/anchore/stereoscope", "internal/catalog", "how syft reads layers is catalog's own matter"},
+	{"github.com/anchore/grype", "internal/scan internal/scan/scantest internal/advisory", "matching and the database format are grype's; findings are ours"},
+	{"github.com/moby", "internal/image", "an engine is one way among three to build"},
+	{"github.com/sigstore", "internal/trust internal/sign internal/verify internal/localtrust internal/oidc", "only who signs or judges may know Sigstore"},
+	{"github.com/transparency-dev", "internal/localtrust", "the log is the local trust's"},
+	{"github.com/digitorus/timestamp", "internal/localtrust", "the timestamp authority is the local trust's"},
+	{"github.com/google/go-containerregistry/pkg/v1/remote", "internal/registry internal/image", "the registry is spoken to in one room, except for a base image"},
+	{"github.com/google/go-containerregistry/pkg/authn", "internal/registry internal/image internal/cli", "credentials stay where requests are made"},
+	{"github.com/awslabs", "internal/registry", "cloud credentials stay where requests are made"},
+	{"github.com/openvex", "internal/finding", "VEX is read once, into statements of our own"},
+	{"github.com/owenrumney/go-sarif", "internal/finding", "SARIF is one way to write findings"},
+	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},
+}
+
+type room struct {
+	ImportPath string
+	Imports    []string
+}
+
+func rooms(t *testing.T) []room {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"internal/...", module+"cmd/...").Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	var all []room
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var r room
+		if err := dec.Decode(&r); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		r.ImportPath = strings.TrimPrefix(r.ImportPath, module)
+		all = append(all, r)
+	}
+}
+
+// The command line and the demonstration wire rooms together and may open any.
+func wires(path string) bool {
+	return path == "internal/cli" || path == "internal/demo" || strings.HasPrefix(path, "cmd/") || strings.HasSuffix(path, "test")
+}
+
+func TestDoors(t *testing.T) {
+	for _, r := range rooms(t) {
+		allowed, known := doors[r.ImportPath]
+		if wires(r.ImportPath) {
+			continue
+		}
+		if !known && r.ImportPath != "internal" {
+			t.Errorf("%s has no place in the house: give it one in this table", r.ImportPath)
+		}
+		for _, path := range r.Imports {
+			other, ours := strings.CutPrefix(path, module)
+			if ours && !slices.Contains(strings.Fields(allowed), other) {
+				t.Errorf("%s imports %s: there is no door", r.ImportPath, other)
+			}
+		}
+	}
+}
+
+func TestWalls(t *testing.T) {
+	for _, r := range rooms(t) {
+		for _, path := range r.Imports {
+			for _, w := range walls {
+				inside := path == w.library || strings.HasPrefix(path, w.library+"/")
+				if inside && !slices.Contains(strings.Fields(w.rooms), r.ImportPath) {
+					t.Errorf("%s imports %s: %s", r.ImportPath, path, w.reason)
+				}
+			}
+		}
+	}
+}
+
+func TestMainDecidesNothing(t *testing.T) {
+	for _, r := range rooms(t) {
+		if !strings.HasPrefix(r.ImportPath, "cmd/") {
+			continue
+		}
+		for _, path := range r.Imports {
+			if other, ours := strings.CutPrefix(path, module); ours && other != "internal/cli" {
+				t.Errorf("%s imports %s: main only hands over to the command line", r.ImportPath, other)
+			}
+		}
+	}
+}
