@@ -1,13 +1,16 @@
 package registry
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -149,6 +152,18 @@ func bare(address string) string {
 	return u.String()
 }
 
+// sendError is a request that got no answer. That a registry of this machine
+// does not speak TLS is not one: plain http is tried beside it.
+type sendError struct {
+	method, url string
+	err         error
+}
+
+func (e *sendError) Error() string {
+	return fmt.Sprintf("%s %s: %s", e.method, e.url, tame(e.err.Error()))
+}
+func (e *sendError) Unwrap() error { return e.err }
+
 // tamed is an error whose text may hold what a stranger wrote.
 type tamed struct{ err error }
 
@@ -159,25 +174,26 @@ func (t tamed) Unwrap() error { return t.err }
 // this package's, whose texts hold no secrets.
 func clean(err error) error {
 	var status *StatusError
-	if err == nil || errors.As(err, &status) {
-		return err
-	}
 	var refusal *transport.Error
-	if errors.As(err, &refusal) {
-		e := &StatusError{Status: refusal.StatusCode}
-		if refusal.Request != nil {
-			e.Method, e.URL = refusal.Request.Method, bare(refusal.Request.URL.String())
-		}
-		if len(refusal.Errors) > 0 {
-			e.Code, e.Message = tame(string(refusal.Errors[0].Code)), tame(refusal.Errors[0].Message)
-		}
-		return e
+	var send *sendError
+	switch {
+	case err == nil || errors.As(err, &status):
+		return err
+	case errors.Is(err, ErrPlainHTTP):
+		return fmt.Errorf("%w, and https does not work: %w", ErrPlainHTTP, tamed{err})
+	case errors.As(err, &send):
+		return send
+	case !errors.As(err, &refusal):
+		return tamed{err}
 	}
-	var sent *url.Error
-	if errors.As(err, &sent) {
-		return fmt.Errorf("%s %s: %w", strings.ToUpper(sent.Op), bare(sent.URL), tamed{sent.Err})
+	status = &StatusError{Status: refusal.StatusCode}
+	if refusal.Request != nil {
+		status.Method, status.URL = refusal.Request.Method, bare(refusal.Request.URL.String())
 	}
-	return tamed{err}
+	if len(refusal.Errors) > 0 {
+		status.Code, status.Message = tame(string(refusal.Errors[0].Code)), tame(refusal.Errors[0].Message)
+	}
+	return status
 }
 
 // explain adds the next step for a person, where there is one.
@@ -189,9 +205,15 @@ func explain(err error, repo name.Repository) error {
 	var status *StatusError
 	switch {
 	case errors.Is(err, ErrPlainHTTP):
-		return hint.Add(err, "give %s a certificate (--registry-ca for a private one), or accept the risk with --insecure-registry", host)
+		return hint.Add(err, "give %s a certificate (--registry-ca for a private one), or accept the risk with --INSECURE-registry", host)
 	case errors.Is(err, ErrStalled):
 		return hint.Add(err, "check the network and the proxy on the way to %s, then run again: what was stored stays", host)
+	case errors.As(err, new(*net.DNSError)):
+		return hint.Add(err, "check the host name %s in the key image of hallmark.yaml, and the network", host)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return hint.Add(err, "nothing listens at %s: check the address, or start the registry", host)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return hint.Add(err, "if %s has a private certificate, give its authority with --registry-ca", host)
 	case !errors.As(err, &status):
 		return err
 	}

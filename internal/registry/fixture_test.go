@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/hallmark-sh/hallmark/internal/evidence"
 	"github.com/hallmark-sh/hallmark/internal/image"
@@ -195,5 +198,45 @@ func put(t *testing.T, s *registrytest.Server, repo name.Repository, reference s
 	t.Helper()
 	if err := registrytest.Put(t.Context(), "http://"+s.Host+"/v2/"+repo.RepositoryStr()+"/manifests/"+reference, string(mediaType), bytes.NewReader(body)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// whole checks with another library that an image is complete and sound.
+func whole(t *testing.T, d name.Digest) {
+	t.Helper()
+	img, err := remote.Image(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(img); err != nil {
+		t.Errorf("image %s: %v", d, err)
+	}
+}
+
+// damage pushes an image after something was done to the file of its layer,
+// and expects that to fail and to leave no manifest.
+func damage(t *testing.T, server *registrytest.Server, do func(layer string)) {
+	t.Helper()
+	built := anImage(t, 10, 1, 1000)
+	img, err := layout.Path(built.Dir).Image(built.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(filepath.Join(built.Dir, "blobs", h.Algorithm, h.Hex))
+	client := newClient(t, registry.Options{})
+	repo := server.Repository(t, "damaged")
+	if _, err := client.Push(t.Context(), built, repo, nil); err == nil {
+		t.Error("a damaged layout was pushed")
+	}
+	if _, err := client.Resolve(t.Context(), repo.Digest(built.Digest.String())); !registry.IsNotFound(err) {
+		t.Errorf("after pushing a damaged layout: %v, want no manifest", err)
 	}
 }

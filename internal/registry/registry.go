@@ -35,8 +35,8 @@ type Options struct {
 	Keychains []authn.Keychain
 	// CAFile holds PEM certificates to trust besides the system's.
 	CAFile string
-	// Insecure allows plain http to any host. Without it plain http is
-	// spoken to loopback addresses only.
+	// Insecure allows plain http, and https with any certificate, to any host.
+	// Without it plain http is spoken to loopback addresses only.
 	Insecure bool
 	// UserAgent is sent with every request, before the library's own.
 	UserAgent string

@@ -2,10 +2,12 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -91,7 +93,7 @@ func passing(status int) bool {
 // broken says that a connection ended before its answer did.
 func broken(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
 // onceKey marks a context whose requests the retrier must not repeat, because
@@ -112,6 +114,15 @@ type retrier struct {
 }
 
 func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.repeat(req)
+	var plain tls.RecordHeaderError
+	if err != nil && !errors.As(err, &plain) {
+		err = &sendError{req.Method, bare(req.URL.String()), err}
+	}
+	return resp, err
+}
+
+func (r *retrier) repeat(req *http.Request) (*http.Response, error) {
 	again := req.Context().Value(onceKey{}) == nil && (req.Body == nil || req.GetBody != nil)
 	for attempt := 1; ; attempt++ {
 		resp, err := r.send(req)

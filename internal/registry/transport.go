@@ -33,6 +33,7 @@ func baseTransport(opts Options) (http.RoundTripper, error) {
 		TLSHandshakeTimeout:   15 * time.Second,
 		ExpectContinueTimeout: time.Second,
 	}
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: opts.Insecure}
 	if opts.CAFile == "" {
 		return t, nil
 	}
@@ -47,7 +48,7 @@ func baseTransport(opts Options) (http.RoundTripper, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, hint.Add(fmt.Errorf("%s holds no PEM certificate", opts.CAFile), "give a file that begins with -----BEGIN CERTIFICATE-----")
 	}
-	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	t.TLSClientConfig.RootCAs = pool
 	return t, nil
 }
 

@@ -33,15 +33,12 @@ type upload struct {
 // number falls back when some were lost.
 func (s *session) upload(ctx context.Context, b blob, sent func(int64)) error {
 	u := &upload{session: s, blob: b, sent: sent}
+	furthest := int64(0)
 	for attempt := 1; ; attempt++ {
-		before := u.offset
 		err := u.run(ctx)
 		if err == nil {
 			sent(b.size)
 			return nil
-		}
-		if u.offset > before {
-			attempt = 1
 		}
 		var status *StatusError
 		var asked time.Duration
@@ -63,6 +60,9 @@ func (s *session) upload(ctx context.Context, b blob, sent func(int64)) error {
 		if arrived {
 			sent(b.size)
 			return nil
+		}
+		if u.offset > furthest {
+			furthest, attempt = u.offset, 0
 		}
 	}
 }
