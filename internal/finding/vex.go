@@ -101,7 +101,7 @@ func parseVEX(data []byte) (*vex.VEX, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return nil, err
 	}
-	if head.Context != vex.ContextLocator() && head.Context != vex.Context {
+	if head.Context != vex.ContextLocator() {
 		return nil, fmt.Errorf("@context is %q, not %s", head.Context, vex.ContextLocator())
 	}
 	doc, err := vex.Parse(data)
