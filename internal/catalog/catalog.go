@@ -13,6 +13,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,11 +153,13 @@ func distro(r *linux.Release) string {
 	return r.ID
 }
 
-// countByType counts packages as sbom.Decode would count them in the document.
+// countByType counts packages by package URL type. Syft gives a distribution's
+// package no package URL when it knows no distribution; such a package still
+// counts as one, or the lack of a distribution would go unseen.
 func countByType(found *syftsbom.SBOM) map[string]int {
 	counts := map[string]int{}
 	for p := range found.Artifacts.Packages.Enumerate() {
-		typ := sbom.NoType
+		typ := cmp.Or(p.Type.PackageURLType(), sbom.NoType)
 		if purl, err := packageurl.FromString(p.PURL); err == nil {
 			typ = strings.ToLower(purl.Type)
 		}

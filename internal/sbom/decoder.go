@@ -87,13 +87,10 @@ func (d *decoder) components() error {
 		if err != nil {
 			return err
 		}
-		switch c.typ {
-		case "file", "container":
-		case "operating-system":
-			if d.sum.Distro == "" {
-				d.sum.Distro = strings.TrimSpace(c.name + " " + c.version)
-			}
-		default:
+		if c.typ == "operating-system" && d.sum.Distro == "" {
+			d.sum.Distro = strings.TrimSpace(c.name + " " + c.version)
+		}
+		if isPackage(c.typ) {
 			d.sum.Packages[typeOf(c.purl)]++
 		}
 		return nil

@@ -67,3 +67,13 @@ func typeOf(purl string) string {
 	}
 	return strings.ToLower(typ)
 }
+
+// isPackage says that components of a type are packages: not what a package
+// consists of, nor what it is installed on or in.
+func isPackage(componentType string) bool {
+	switch componentType {
+	case "file", "operating-system", "container", "device", "data", "cryptographic-asset":
+		return false
+	}
+	return true
+}

@@ -52,12 +52,22 @@ func WithLayers(t testing.TB, layers ...v1.Layer) v1.Image {
 	return img
 }
 
-// Tar writes files in the order of their names, as executables.
+// Tar writes files in the order of their names, as executables, each folder
+// before what is in it.
 func Tar(t testing.TB, files Files) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
+	made := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
+		for i, r := range name {
+			if dir := name[:i]; r == '/' && !made[dir] {
+				made[dir] = true
+				if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(files[name]))}
 		if err := w.WriteHeader(h); err != nil {
 			t.Fatal(err)
