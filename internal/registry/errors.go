@@ -183,7 +183,10 @@ func clean(err error) error {
 		return fmt.Errorf("%w, and https does not work: %w", ErrPlainHTTP, tamed{err})
 	case errors.As(err, &send):
 		return send
-	case !errors.As(err, &refusal):
+	case errors.As(err, &refusal):
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%w: %w", ErrPlainHTTP, tamed{err})
+	default:
 		return tamed{err}
 	}
 	status = &StatusError{Status: refusal.StatusCode}

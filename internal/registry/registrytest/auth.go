@@ -3,6 +3,7 @@ package registrytest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -13,17 +14,15 @@ type Auth struct {
 	User, Password string
 	// Bearer has the client fetch tokens at /token, for scopes.
 	Bearer bool
-	// Uses is how many requests a token is good for; zero for any number.
-	Uses int
+	// ExpireAt lists the requests, counted from one, just before which all
+	// tokens expire.
+	ExpireAt []int
 
 	mu     sync.Mutex
-	tokens map[string]*token
+	served int
+	// tokens maps a token to its scopes.
+	tokens map[string]string
 	scopes []string
-}
-
-type token struct {
-	scopes string
-	uses   int
 }
 
 // Scopes lists the scopes that tokens were asked for, in order.
@@ -86,12 +85,12 @@ func (a *Auth) grant(w http.ResponseWriter, req *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.tokens == nil {
-		a.tokens = map[string]*token{}
+		a.tokens = map[string]string{}
 	}
 	scopes := strings.Join(req.URL.Query()["scope"], " ")
 	a.scopes = append(a.scopes, scopes)
 	value := fmt.Sprintf("token-%d", len(a.scopes))
-	a.tokens[value] = &token{scopes: scopes, uses: a.Uses}
+	a.tokens[value] = scopes
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"token":%q}`, value)
 }
@@ -99,21 +98,14 @@ func (a *Auth) grant(w http.ResponseWriter, req *http.Request) {
 func (a *Auth) redeem(req *http.Request) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.tokens[strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")]
-	if t == nil {
-		return false
+	if a.served++; slices.Contains(a.ExpireAt, a.served) {
+		clear(a.tokens)
 	}
-	if need := needs(req); need != "" {
-		repo, right := need[:strings.LastIndex(need, ":")], need[strings.LastIndex(need, ":")+1:]
-		if !strings.Contains(t.scopes, repo) || right != "pull" && !strings.Contains(t.scopes, "push") {
-			return false
-		}
+	scopes, ok := a.tokens[strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")]
+	need := needs(req)
+	if !ok || need == "" {
+		return ok
 	}
-	if a.Uses > 0 {
-		if t.uses == 0 {
-			return false
-		}
-		t.uses--
-	}
-	return true
+	colon := strings.LastIndex(need, ":")
+	return strings.Contains(scopes, need[:colon]) && (need[colon:] == ":pull" || strings.Contains(scopes, "push"))
 }

@@ -2,7 +2,7 @@ package registrytest
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -79,7 +79,8 @@ func Status(status int, code, message string) Disturbance {
 	return func(_ *Server, w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"errors":[{"code":%q,"message":%q}]}`, code, message)
+		body := map[string]any{"errors": []map[string]string{{"code": code, "message": message}}}
+		_ = json.NewEncoder(w).Encode(body)
 	}
 }
 
@@ -202,5 +203,13 @@ func LieInBody() Disturbance {
 			body[len(body)/2] ^= 1
 		}
 		replay(w, rec, body)
+	}
+}
+
+// Header adds a header to the registry's answer.
+func Header(key, value string) Disturbance {
+	return func(_ *Server, w http.ResponseWriter, req *http.Request, next http.Handler) {
+		w.Header().Set(key, value)
+		next.ServeHTTP(w, req)
 	}
 }
