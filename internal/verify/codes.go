@@ -9,7 +9,6 @@ const (
 	codeNoSBOM          = "no-sbom"
 	codeNoScan          = "no-scan"
 	codeNoProvenance    = "no-provenance"
-	codeLegacy          = "legacy-evidence"
 	codeUnreadable      = "bundle-unreadable"
 	codeOtherSubject    = "other-subject"
 	codeNotKeyless      = "not-keyless"
@@ -70,7 +69,6 @@ func Codes() []Code {
 	return []Code{
 		{codeNoEvidence, "Nothing that the policy asks for is attached to the image.", "release it with hallmark release; if it was copied here, copy its referrers too (oras cp -r, regctl image copy --referrers)"},
 		{codeUnavailable, "The registry could not give the evidence, so nothing is known.", "check the registry and the login, then run again"},
-		{codeLegacy, "The evidence is in the format of cosign 2, which hallmark shows but does not judge.", "release the commit again with hallmark release, or sign the digest with cosign 3"},
 		{codeNoSignature, "No bundle has the predicate https://sigstore.dev/cosign/sign/v1. Another attestation is not a signature.", again},
 		{codeNoSBOM, "No bundle has the predicate https://cyclonedx.org/bom.", again},
 		{codeNoScan, "No bundle has the predicate https://hallmark.sh/scan/v1.", again},

@@ -10,7 +10,7 @@ import (
 // diagnose finds what made the library refuse a bundle, for the message. It
 // never turns a refusal into anything else: whatever it finds or does not find,
 // the bundle stays refused.
-func (c *court) diagnose(verifier *sigstore.Verifier, entity *bundle.Bundle, leaf *x509.Certificate, refused error) *refusal {
+func (c *court) diagnose(verifier *sigstore.Verifier, entity *bundle.Bundle, leaf *x509.Certificate, digest sigstore.ArtifactDigest, refused error) *refusal {
 	material := c.Anchor.Material
 	content, err := entity.VerificationContent()
 	if err != nil {
@@ -20,7 +20,7 @@ func (c *court) diagnose(verifier *sigstore.Verifier, entity *bundle.Bundle, lea
 	if err != nil {
 		return refuse(codeUnreadable, "its signature cannot be read: %v", err)
 	}
-	if err := sigstore.VerifySignature(signature, content, material); err != nil && signature.EnvelopeContent() != nil {
+	if sigstore.VerifySignatureWithArtifactDigests(signature, content, material, []sigstore.ArtifactDigest{digest}) != nil {
 		return refuse(codeSignature, "its signature does not fit its content: the one or the other was changed")
 	}
 	logged, err := verifier.VerifyTransparencyLogInclusion(entity)

@@ -31,7 +31,7 @@ func Image(ctx context.Context, reg *registry.Client, ref name.Reference, o Opti
 		p.checks = []verdict.Check{unknown("subject", codeUnavailable, shown(err.Error()))}
 		return p.named(image), err
 	}
-	p := judge(found.Digest, held.Signed(), o)
+	p := judge(found.Digest, held.Signed(), held.Legacy, o)
 	p.note(held)
 	if tag, ok := ref.(name.Tag); ok {
 		p.checks = append(p.checks, p.checkTag(tag.TagStr())...)
@@ -71,7 +71,7 @@ func Bundles(image name.Digest, files []string, o Options) (verdict.Verdict, err
 		}
 		all = append(all, signed...)
 	}
-	return judge(digest, all, o).named(image), nil
+	return judge(digest, all, nil, o).named(image), nil
 }
 
 func readBundles(file string) ([]evidence.Signed, error) {

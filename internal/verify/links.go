@@ -94,9 +94,11 @@ func (p *opinion) checkSignature() []verdict.Check {
 		return []verdict.Check{p.missing(name, codeNoSignature, "nobody signed it; other attestations do not count as a signature", evidence.Signature)}
 	}
 	w := found[0]
-	return []verdict.Check{pass(name,
-		fmt.Sprintf("signed by %s at %s", shown(w.certificate.SubjectAlternativeName), moment(w.signedAt)),
-		append(p.terms(w), p.ignored(evidence.Signature)...)...)}
+	said := fmt.Sprintf("signed by %s at %s", shown(w.certificate.SubjectAlternativeName), moment(w.signedAt))
+	if w.legacy {
+		said += ", in the format of cosign 2"
+	}
+	return []verdict.Check{pass(name, said, append(p.terms(w), p.ignored(evidence.Signature)...)...)}
 }
 
 // terms says whose word a witness is, and by which trust root.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/evidence"
 	"github.com/hallmark-sh/hallmark/internal/policy"
+	"github.com/hallmark-sh/hallmark/internal/registry"
 	"github.com/hallmark-sh/hallmark/internal/trust"
 	"github.com/hallmark-sh/hallmark/internal/verdict"
 )
@@ -48,7 +49,7 @@ type Options struct {
 // Judge judges the evidence about one image manifest or index. It looks at the
 // bundles side by side and does nothing but compute.
 func Judge(subject v1.Hash, signed []evidence.Signed, o Options) verdict.Verdict {
-	return judge(subject, signed, o).verdict()
+	return judge(subject, signed, nil, o).verdict()
 }
 
 // opinion is a judgement under way.
@@ -64,9 +65,9 @@ type opinion struct {
 	checks   []verdict.Check
 }
 
-func judge(subject v1.Hash, signed []evidence.Signed, o Options) *opinion {
+func judge(subject v1.Hash, signed []evidence.Signed, old []registry.Legacy, o Options) *opinion {
 	p := &opinion{Options: o, subject: subject}
-	p.hear(signed)
+	p.hear(p.exhibits(signed, old))
 	for _, w := range p.witnesses {
 		if w.accepted() && isProvenance(w.predicateType) {
 			p.accounts = append(p.accounts, p.account(w))
@@ -110,22 +111,46 @@ func (p *opinion) verdict() verdict.Verdict {
 	}
 }
 
+// offered is a bundle not yet read, and of what kind it is said to be.
+type offered struct {
+	predicateType string
+	read          func() (exhibit, *refusal)
+}
+
+func (p *opinion) exhibits(signed []evidence.Signed, old []registry.Legacy) []offered {
+	var all []offered
+	for _, s := range signed {
+		all = append(all, offered{s.PredicateType, func() (exhibit, *refusal) { return open(s.Bundle, p.subject) }})
+	}
+	for _, l := range old {
+		switch l.Kind {
+		case "sig":
+			all = append(all, offered{evidence.Signature, func() (exhibit, *refusal) { return openLegacySignature(l) }})
+		case "att":
+			all = append(all, offered{l.PredicateType, func() (exhibit, *refusal) { return openLegacyAttestation(l, p.subject) }})
+		default:
+			p.asides = append(p.asides, detail("not judged", "%s under tag %s, which nobody signed", l.Kind, l.Tag))
+		}
+	}
+	return all
+}
+
 // hear judges each bundle on its own, side by side. Bundles of kinds that no
 // policy can ask for, such as other scanners' reports, are only counted.
-func (p *opinion) hear(signed []evidence.Signed) {
+func (p *opinion) hear(all []offered) {
 	court, err := newCourt(p.Options)
-	results := make([]witness, len(signed))
+	results := make([]witness, len(all))
 	var group sync.WaitGroup
 	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, s := range signed {
+	for i, one := range all {
 		if err != nil {
-			results[i] = witness{predicateType: s.PredicateType, refusal: refuse(codeTrustRoot, "%v", err)}
+			results[i] = witness{predicateType: one.predicateType, refusal: refuse(codeTrustRoot, "%v", err)}
 			continue
 		}
 		group.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			results[i] = court.hear(p.subject, s)
+			results[i] = court.hear(p.subject, one.predicateType, one.read)
 		})
 	}
 	group.Wait()

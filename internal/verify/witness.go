@@ -25,6 +25,8 @@ type witness struct {
 	statement   evidence.Statement
 	certificate certificate.Summary
 	signedAt    time.Time
+	// legacy says that it came in the format of cosign 2.
+	legacy bool
 	// refusal is nil for an accepted witness.
 	refusal *refusal
 }
@@ -81,10 +83,23 @@ func newCourt(o Options) (*court, error) {
 	return c, err
 }
 
+// exhibit is a bundle that was read: the library's view of it, and what it
+// states.
+type exhibit struct {
+	entity    *bundle.Bundle
+	statement evidence.Statement
+	// artifact is what the signature must be about by the library's own
+	// reading: the subject of a statement, or the payload of a signature in
+	// the format of cosign 2.
+	artifact v1.Hash
+	legacy   bool
+}
+
 // hear judges one bundle: whom it is about, whether it is genuine, whose it is,
-// in this order, since each step costs more than the one before.
-func (c *court) hear(subject v1.Hash, s evidence.Signed) (w witness) {
-	w.predicateType = s.PredicateType
+// in this order, since each step costs more than the one before. The predicate
+// type is what the bundle is said to be of, until it is read.
+func (c *court) hear(subject v1.Hash, predicateType string, read func() (exhibit, *refusal)) (w witness) {
+	w.predicateType = predicateType
 	// The libraries below parse what a stranger wrote. Should one panic, that
 	// is the end of the stranger's bundle and not of the program.
 	defer func() {
@@ -92,20 +107,20 @@ func (c *court) hear(subject v1.Hash, s evidence.Signed) (w witness) {
 			w.refusal = refuse(codeUnreadable, "reading it ended in a panic: %v", p)
 		}
 	}()
-	entity, statement, no := open(s.Bundle)
+	x, no := read()
 	if no != nil {
 		w.refusal = no
 		return w
 	}
-	w.predicateType = statement.PredicateType
+	w.predicateType, w.legacy = x.statement.PredicateType, x.legacy
 	if !w.isWanted() {
 		return w
 	}
-	if !statement.IsAbout(subject) {
-		w.refusal = refuse(codeOtherSubject, "it is about %s, not about %s", list(statement.Digests()), subject)
+	if !x.statement.IsAbout(subject) {
+		w.refusal = refuse(codeOtherSubject, "it is about %s, not about %s", list(x.statement.Digests()), subject)
 		return w
 	}
-	result, no := c.genuine(entity, subject)
+	result, no := c.genuine(x.entity, x.artifact)
 	if no != nil {
 		w.refusal = no
 		return w
@@ -114,33 +129,38 @@ func (c *court) hear(subject v1.Hash, s evidence.Signed) (w witness) {
 	if w.refusal = c.ours(w.certificate, c.Policy.Identity); w.refusal != nil {
 		return w
 	}
-	w.statement, w.signedAt = statement, latest(result.VerifiedTimestamps)
+	w.statement, w.signedAt = x.statement, latest(result.VerifiedTimestamps)
 	return w
 }
 
 // open reads a bundle and the statement in it.
-func open(raw []byte) (*bundle.Bundle, evidence.Statement, *refusal) {
+func open(raw []byte, subject v1.Hash) (exhibit, *refusal) {
 	if len(raw) > evidence.MaxBundle {
-		return nil, evidence.Statement{}, refuse(codeUnreadable, "%d bytes are more than the %d allowed", len(raw), evidence.MaxBundle)
+		return exhibit{}, refuse(codeUnreadable, "%d bytes are more than the %d allowed", len(raw), evidence.MaxBundle)
 	}
 	entity := &bundle.Bundle{}
 	if err := entity.UnmarshalJSON(raw); err != nil {
-		return nil, evidence.Statement{}, refuse(codeUnreadable, "it is no Sigstore bundle: %v", err)
+		return exhibit{}, refuse(codeUnreadable, "it is no Sigstore bundle: %v", err)
 	}
+	return stated(entity, subject)
+}
+
+// stated reads the statement of a bundle.
+func stated(entity *bundle.Bundle, subject v1.Hash) (exhibit, *refusal) {
 	envelope := entity.GetDsseEnvelope()
 	if envelope == nil || envelope.GetPayloadType() != evidence.PayloadType {
-		return nil, evidence.Statement{}, refuse(codeUnreadable, "it holds no in-toto statement")
+		return exhibit{}, refuse(codeUnreadable, "it holds no in-toto statement")
 	}
 	statement, err := evidence.DecodeStatement(envelope.GetPayload())
 	if err != nil {
-		return nil, evidence.Statement{}, refuse(codeUnreadable, "%v", err)
+		return exhibit{}, refuse(codeUnreadable, "%v", err)
 	}
-	return entity, statement, nil
+	return exhibit{entity: entity, statement: statement, artifact: subject}, nil
 }
 
 // genuine checks all that is cryptography: signature, certificate, log,
 // timestamps, and the subject once more by the library's own reading.
-func (c *court) genuine(entity *bundle.Bundle, subject v1.Hash) (*sigstore.VerificationResult, *refusal) {
+func (c *court) genuine(entity *bundle.Bundle, artifact v1.Hash) (*sigstore.VerificationResult, *refusal) {
 	content, err := entity.VerificationContent()
 	if err != nil {
 		return nil, refuse(codeUnreadable, "its certificate cannot be read: %v", err)
@@ -149,16 +169,16 @@ func (c *court) genuine(entity *bundle.Bundle, subject v1.Hash) (*sigstore.Verif
 	if leaf == nil {
 		return nil, refuse(codeNotKeyless, "it is signed with a key; the policy asks for an identity")
 	}
-	digest, err := hex.DecodeString(subject.Hex)
+	digest, err := hex.DecodeString(artifact.Hex)
 	if err != nil {
-		return nil, refuse(codeOtherSubject, "%s is no digest", subject)
+		return nil, refuse(codeOtherSubject, "%s is no digest", artifact)
 	}
 	verifier := c.verifierFor(leaf)
 	// Whose certificate it is, ours judges itself, to say what differs.
 	result, err := verifier.Verify(entity, sigstore.NewPolicy(
-		sigstore.WithArtifactDigest(subject.Algorithm, digest), sigstore.WithoutIdentitiesUnsafe()))
+		sigstore.WithArtifactDigest(artifact.Algorithm, digest), sigstore.WithoutIdentitiesUnsafe()))
 	if err != nil {
-		return nil, c.diagnose(verifier, entity, leaf, err)
+		return nil, c.diagnose(verifier, entity, leaf, sigstore.ArtifactDigest{Algorithm: artifact.Algorithm, Digest: digest}, err)
 	}
 	return result, nil
 }
