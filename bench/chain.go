@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hallmark-sh/hallmark/test/peers"
@@ -31,40 +32,40 @@ func (c chain) release(ctx context.Context, s *servers, source string) (string, 
 	return c.run(ctx, s, source, nil)
 }
 
+// call is one program of the chain as it is called.
+type call struct {
+	step    string
+	program string
+	args    []string
+}
+
 func (c chain) run(ctx context.Context, s *servers, source string, env []string) (string, []step, error) {
 	image := map[string]string{fromLayout: "oci-dir:" + c.layout, fromArchive: "docker-archive:" + c.archive}[source]
 	path := map[string]string{fromLayout: c.layout, fromArchive: c.archive}[source]
 	sbom, packages, scan := filepath.Join(s.dir, "sbom.cdx.json"), filepath.Join(s.dir, "sbom.syft.json"), filepath.Join(s.dir, "scan.json")
 
 	// grype reads syft's own format, not CycloneDX, which would add false findings.
-	steps, err := c.programs(ctx, s, env, [][]string{
-		{"syft", "scan", "--quiet", "--output", "cyclonedx-json=" + sbom, "--output", "syft-json=" + packages, image},
-		{"grype", "--quiet", "--fail-on", "critical", "--output", "json", "--file", scan, "sbom:" + packages},
+	steps, out, err := c.calls(ctx, s, env, []call{
+		{"syft", "syft", []string{"scan", "--quiet", "--output", "cyclonedx-json=" + sbom, "--output", "syft-json=" + packages, image}},
+		{"grype", "grype", []string{"--quiet", "--fail-on", "critical", "--output", "json", "--file", scan, "sbom:" + packages}},
+		{"crane push", "crane", []string{"push", "--insecure", path, s.repository() + ":build"}},
 	})
 	if err != nil {
 		return "", nil, err
 	}
-	push, err := c.peer("crane push", s, nil, "crane", "push", "--insecure", path, s.repository()+":build")
-	if err != nil {
-		return "", nil, err
-	}
-	out, pushed, err := measure(ctx, push)
-	if err != nil {
-		return "", nil, err
-	}
-	reference := strings.TrimSpace(string(out))
+	reference := strings.TrimSpace(string(out)) // crane says where it pushed to
 	signing := []string{"--yes", "--allow-insecure-registry", "--signing-config", s.signingConfig, "--trusted-root", s.trustedRoot, "--identity-token", s.token}
-	attest := func(kind, predicate string) []string {
-		return append(append([]string{"cosign", "attest"}, signing...), "--type", kind, "--predicate", predicate, reference)
+	attest := func(what, kind, predicate string) call {
+		return call{"cosign attest " + what, "cosign", slices.Concat([]string{"attest"}, signing, []string{"--type", kind, "--predicate", predicate, reference})}
 	}
-	published, err := c.programs(ctx, s, nil, [][]string{
-		append(append([]string{"cosign", "sign"}, signing...), reference),
-		attest("cyclonedx", sbom),
-		attest(scanType, scan),
-		attest("slsaprovenance1", c.provenance),
-		{"crane", "tag", "--insecure", reference, c.commit},
+	published, _, err := c.calls(ctx, s, nil, []call{
+		{"cosign sign", "cosign", slices.Concat([]string{"sign"}, signing, []string{reference})},
+		attest("SBOM", "cyclonedx", sbom),
+		attest("scan", scanType, scan),
+		attest("provenance", "slsaprovenance1", c.provenance),
+		{"crane tag", "crane", []string{"tag", "--insecure", reference, c.commits[source]}},
 	})
-	return reference, append(append(steps, pushed), published...), err
+	return reference, append(steps, published...), err
 }
 
 // scanType is a predicate type for grype's own report: cosign's vuln type has another shape.
@@ -72,53 +73,33 @@ const scanType = "https://example.com/grype-report/v1"
 
 func (c chain) verify(ctx context.Context, s *servers, reference string) ([]step, error) {
 	who := []string{"--allow-insecure-registry", "--trusted-root", s.trustedRoot, "--certificate-identity", certificateIdentity, "--certificate-oidc-issuer", s.issuer}
-	attested := func(kind string) []string {
-		return append(append([]string{"cosign", "verify-attestation"}, who...), "--type", kind, reference)
+	attested := func(what, kind string) call {
+		return call{"cosign verify-attestation " + what, "cosign", slices.Concat([]string{"verify-attestation"}, who, []string{"--type", kind, reference})}
 	}
-	return c.programs(ctx, s, nil, [][]string{
-		append(append([]string{"cosign", "verify"}, who...), reference),
-		attested("cyclonedx"),
-		attested(scanType),
-		attested("slsaprovenance1"),
+	steps, _, err := c.calls(ctx, s, nil, []call{
+		{"cosign verify", "cosign", slices.Concat([]string{"verify"}, who, []string{reference})},
+		attested("SBOM", "cyclonedx"),
+		attested("scan", scanType),
+		attested("provenance", "slsaprovenance1"),
 	})
+	return steps, err
 }
 
-// programs runs peers one after the other, each line a program with its arguments, called by its first two words.
-func (c chain) programs(ctx context.Context, s *servers, env []string, lines [][]string) ([]step, error) {
-	var commands []command
-	for _, line := range lines {
-		name := line[0] + " " + line[1]
-		switch {
-		case line[0] == "syft" || line[0] == "grype":
-			name = line[0]
-		case line[1] == "attest" || line[1] == "verify-attestation":
-			name += " " + line[kindAt(line)]
-		}
-		cmd, err := c.peer(strings.TrimSuffix(name, " "+scanType), s, env, line[0], line[1:]...)
+// calls runs programs one after the other and returns what each cost and what the last one said.
+func (c chain) calls(ctx context.Context, s *servers, env []string, calls []call) (steps []step, said []byte, err error) {
+	for _, each := range calls {
+		cmd, err := peers.Command(ctx, c.home, each.program, each.args...)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		commands = append(commands, cmd)
-	}
-	return sequence(ctx, commands)
-}
-
-func kindAt(line []string) int {
-	for i, word := range line {
-		if word == "--type" {
-			return i + 1
+		own := slices.Concat(cmd.Env, []string{"GRYPE_DB_CACHE_DIR=" + c.advisories}, env)
+		out, cost, err := measure(ctx, command{step: each.step, path: cmd.Path, args: each.args, dir: s.dir, env: own})
+		if err != nil {
+			return nil, nil, err
 		}
+		steps, said = append(steps, cost), out
 	}
-	return 1
-}
-
-func (c chain) peer(step string, s *servers, env []string, name string, args ...string) (command, error) {
-	cmd, err := peers.Command(context.Background(), c.home, name, args...)
-	if err != nil {
-		return command{}, err
-	}
-	env = append(append(cmd.Env, "GRYPE_DB_CACHE_DIR="+c.advisories), env...)
-	return command{step: step, path: cmd.Path, args: args, dir: s.dir, env: env}, nil
+	return steps, said, nil
 }
 
 // provenancePredicate is what a generator would hand to cosign; making it is not measured.

@@ -33,7 +33,8 @@ func (h hallmark) release(ctx context.Context, s *servers, source string) (strin
 }
 
 func (h hallmark) verify(ctx context.Context, _ *servers, reference string) ([]step, error) {
-	return sequence(ctx, []command{h.command("hallmark verify", h.repos[fromLayout], "verify", reference)})
+	_, verified, err := measure(ctx, h.command("hallmark verify", h.repos[fromLayout], "verify", reference))
+	return []step{verified}, err
 }
 
 func (in *input) command(step, dir string, args ...string) command {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -41,9 +40,8 @@ type input struct {
 	advisories string
 	// state is the folder of the trust services, issuer their OIDC issuer, address where they and the registry listen.
 	state, issuer, address string
-	// repos are git repositories whose policy releases the image from one source or the other; commit is the layout's.
-	repos  map[string]string
-	commit string
+	// repos are git repositories whose policy releases the image from one source or the other, commits what is checked out.
+	repos, commits map[string]string
 	// provenance is the predicate the chain attests.
 	provenance string
 	about      imageFacts
@@ -66,6 +64,7 @@ func prepare(ctx context.Context, dir, program string) (*input, error) {
 		provenance: filepath.Join(dir, "provenance.json"),
 		issuer:     "https://hallmark.localhost",
 		repos:      map[string]string{},
+		commits:    map[string]string{},
 	}
 	for _, folder := range []string{in.home, in.state} {
 		if err := os.Mkdir(folder, 0o700); err != nil {
@@ -84,8 +83,8 @@ func prepare(ctx context.Context, dir, program string) (*input, error) {
 	if err := in.buildAdvisories(ctx); err != nil {
 		return nil, err
 	}
-	// Both names of the state folder's files must exist before a policy that names them is read.
-	s, err := in.firstStart(ctx)
+	// The trust services write the files that policies name when they start for the first time.
+	s, err := startServers(ctx, in, strings.Repeat("0", 40))
 	if err != nil {
 		return nil, err
 	}
@@ -99,21 +98,15 @@ func prepare(ctx context.Context, dir, program string) (*input, error) {
 		if in.repos[source], err = in.newRepository(ctx, source, build); err != nil {
 			return nil, err
 		}
+		if in.commits[source], err = head(ctx, in.repos[source]); err != nil {
+			return nil, err
+		}
 	}
-	if in.commit, err = head(ctx, in.repos[fromLayout]); err != nil {
-		return nil, err
-	}
-	predicate, err := provenancePredicate(in.commit)
+	predicate, err := provenancePredicate(in.commits[fromLayout])
 	if err != nil {
 		return nil, err
 	}
 	return in, os.WriteFile(in.provenance, predicate, 0o644)
-}
-
-// firstStart lets the trust services make their keys.
-func (in *input) firstStart(ctx context.Context) (*servers, error) {
-	in.commit = strings.Repeat("0", 40)
-	return startServers(ctx, in)
 }
 
 // buildImage builds the archive and makes the layout of it. It returns the digests that say what each holds.
@@ -205,61 +198,18 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// buildAdvisories makes a database of the size of a distribution's: every package of the image has some advisories, half of
-// them fixed by the version installed, none critical; and twenty thousand more concern packages it does not have.
+// buildAdvisories makes a database of the size of a distribution's.
 func (in *input) buildAdvisories(ctx context.Context) error {
 	base, err := debian.Open(ctx)
 	if err != nil {
 		return err
 	}
 	in.about.Debian, in.about.Python = len(base.Debian), len(base.Python)+1 // and the application itself
-	dir := filepath.Join(in.dir, "osv")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	records := filepath.Join(in.dir, "osv")
+	if in.about.Advisories, err = base.WriteAdvisories(records, 20_000); err != nil {
 		return err
-	}
-	write := func(ecosystem, name, fixed string) error {
-		in.about.Advisories++
-		return writeAdvisory(dir, in.about.Advisories, ecosystem, name, fixed)
-	}
-	for _, p := range base.Debian {
-		for _, fixed := range []string{"0.1", "999:1"} {
-			if err := write("Debian:12", p.Source, fixed); err != nil {
-				return err
-			}
-		}
-	}
-	for _, p := range base.Python {
-		for _, fixed := range []string{"0.0.1", "9999.0"} {
-			if err := write("PyPI", p.Name, fixed); err != nil {
-				return err
-			}
-		}
-	}
-	for i := range 20_000 {
-		ecosystem := []string{"Debian:12", "PyPI"}[i%2]
-		if err := write(ecosystem, fmt.Sprintf("elsewhere-%d", i/4), "2.0"); err != nil {
-			return err
-		}
 	}
 	fmt.Fprintf(os.Stderr, "building a database of %d advisories\n", in.about.Advisories)
-	_, _, err = measure(ctx, in.command("hallmark advisories build", in.dir, "advisories", "build", "--osv", dir, "--out", in.advisories))
+	_, _, err = measure(ctx, in.command("hallmark advisories build", in.dir, "advisories", "build", "--osv", records, "--out", in.advisories))
 	return err
-}
-
-func writeAdvisory(dir string, number int, ecosystem, name, fixed string) error {
-	id := fmt.Sprintf("CVE-2026-%05d", 10_000+number)
-	record := map[string]any{
-		"schema_version": "1.7.0", "id": id, "published": "2026-01-02T03:04:05Z", "modified": "2026-01-02T03:04:05Z",
-		"summary":  "A made-up advisory of the benchmark",
-		"severity": []any{map[string]any{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:L/UI:N/S:U/C:L/I:L/A:N"}},
-		"affected": []any{map[string]any{
-			"package": map[string]any{"ecosystem": ecosystem, "name": name},
-			"ranges":  []any{map[string]any{"type": "ECOSYSTEM", "events": []any{map[string]any{"introduced": "0"}, map[string]any{"fixed": fixed}}}},
-		}},
-	}
-	b, err := json.Marshal(record)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, id+".json"), b, 0o644)
 }

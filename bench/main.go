@@ -122,7 +122,7 @@ type contender interface {
 
 // measureOne runs one contender against servers of its own.
 func measureOne(ctx context.Context, in *input, c contender, source string) (got measured, err error) {
-	s, err := startServers(ctx, in)
+	s, err := startServers(ctx, in, in.commits[source])
 	if err != nil {
 		return measured{}, err
 	}

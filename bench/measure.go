@@ -68,16 +68,3 @@ func measure(ctx context.Context, c command) ([]byte, step, error) {
 		Peak: usage.Maxrss << 10, // Linux counts kilobytes
 	}}, nil
 }
-
-// sequence runs commands one after the other.
-func sequence(ctx context.Context, commands []command) ([]step, error) {
-	var steps []step
-	for _, c := range commands {
-		_, s, err := measure(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, s)
-	}
-	return steps, nil
-}

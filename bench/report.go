@@ -104,10 +104,10 @@ func (r *results) markdown() string {
 	}
 	fmt.Fprintf(&b, "\n### Step by step\n\n| from | step | wall | CPU | peak memory |\n|---|---|--:|--:|--:|\n")
 	for _, source := range []string{fromLayout, fromArchive} {
-		for _, contender := range r.contenders() {
+		for _, contender := range []string{chain{}.name(), hallmark{}.name()} {
 			f := r.figures(contender, source, func(m measured) ([]step, int) { return append(slices.Clone(m.Release), m.Verify...), 0 })
 			for _, s := range f.steps {
-				fmt.Fprintf(&b, "| %s | %s%s | %s | %s | %s |\n", source, s.Name, qualifier(contender), seconds(s.Wall), seconds(s.CPU), mega(s.Peak))
+				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", source, s.Name, seconds(s.Wall), seconds(s.CPU), mega(s.Peak))
 			}
 		}
 	}
@@ -118,13 +118,6 @@ func (r *results) markdown() string {
 	s := spreadOf(start)
 	fmt.Fprintf(&b, "\nStart-up, `hallmark verify --help`: %d ms (%d to %d).\n", s.median.Milliseconds(), s.least.Milliseconds(), s.most.Milliseconds())
 	return b.String()
-}
-
-func qualifier(contender string) string {
-	if _, more, ok := strings.Cut(contender, ", "); ok {
-		return " (" + more + ")"
-	}
-	return ""
 }
 
 // compare writes one table: a row per contender, and how much less hallmark takes than it.

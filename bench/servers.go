@@ -24,8 +24,9 @@ type servers struct {
 	log                               bytes.Buffer
 }
 
-// startServers starts them with an empty registry and a fresh identity token, at the address the policies name.
-func startServers(ctx context.Context, in *input) (*servers, error) {
+// startServers starts them with an empty registry, at the address the policies name, and has them make an identity token
+// for a run of the release workflow on commit.
+func startServers(ctx context.Context, in *input, commit string) (*servers, error) {
 	dir, err := os.MkdirTemp(in.dir, "run-")
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func startServers(ctx context.Context, in *input) (*servers, error) {
 		return nil, errors.Join(err, s.stop())
 	}
 	_, _, err = measure(ctx, in.command("hallmark local token", dir, "local", "token", "--state", in.state,
-		"--repository", repository, "--workflow", workflow, "--ref", branch, "--sha", in.commit, "--out", s.token))
+		"--repository", repository, "--workflow", workflow, "--ref", branch, "--sha", commit, "--out", s.token))
 	if err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
