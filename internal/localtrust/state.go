@@ -117,21 +117,23 @@ func ensureDir(dir string) error {
 // createState makes the state unless another process just did. The caller
 // holds the folder's lock.
 func createState(dir, issuer string, now time.Time) error {
+	path := filepath.Join(dir, stateFile)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == stateFile:
-			return nil
 		case name == "lock":
 		case strings.HasPrefix(name, tempPrefix): // of a creation that was stopped
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				return err
 			}
-		case name == "log":
-			return hint.Add(fmt.Errorf("it has a log but no %s", stateFile), "restore %s from a copy, or remove the folder %s to start anew", stateFile, dir)
+		case slices.Contains([]string{"log", "README", TrustedRootFile, MintSecretFile, SigningConfigFile}, name):
+			return hint.Add(fmt.Errorf("it has %s but no %s", name, stateFile), "restore %s from a copy, or remove the folder %s to start anew", stateFile, dir)
 		default:
 			return hint.Add(fmt.Errorf("it is not empty and holds no local trust (it has %s)", name), "name a new folder")
 		}
@@ -147,7 +149,7 @@ func createState(dir, issuer string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, stateFile), data)
+	return writeFile(path, data)
 }
 
 // newState makes fresh keys. The two roots' keys are not kept: nothing more is

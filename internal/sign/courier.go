@@ -157,10 +157,14 @@ func (c *courier) try(req *http.Request, body []byte) (*http.Response, []byte, e
 
 // late words a try that ran out of time.
 func (c *courier) late(ctx context.Context, err error) error {
-	if c.ctx.Err() == nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer in %s: %w", c.cfg.Timeout, context.DeadlineExceeded)
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
 	}
-	return err
+	waited := c.cfg.Timeout
+	if c.ctx.Err() != nil {
+		waited = c.cfg.Patience
+	}
+	return fmt.Errorf("no whole answer in %s: %w", waited, context.DeadlineExceeded)
 }
 
 // passing says whether a failure may pass.

@@ -17,6 +17,8 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	rekorv1 "github.com/sigstore/rekor/pkg/generated/client"
+	"github.com/sigstore/rekor/pkg/generated/client/entries"
+	"github.com/sigstore/rekor/pkg/generated/models"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -84,13 +86,55 @@ func (s *Signer) logEntry(ctx context.Context, log trust.Service, cred *credenti
 		rt := openapi.NewWithClient(u.Host, path, []string{u.Scheme}, client)
 		rt.Consumers["application/json"] = runtime.JSONConsumer()
 		rt.Producers["application/json"] = runtime.JSONProducer()
-		opts.Client = rekorv1.New(rt, strfmt.Default).Entries
+		opts.Client = logV1{rekorv1.New(rt, strfmt.Default).Entries}
 	case 2:
 		opts.ClientV2 = logV2{log.URL, client}
 	default:
 		return fmt.Errorf("version %d of the log's API is not known", log.Version)
 	}
 	return sign.NewRekor(opts).GetTransparencyLogEntry(ctx, cred.pem(), b)
+}
+
+// logV1 is the library's client of a Rekor version 1, which checks that an
+// answer is whole before the library reads it.
+type logV1 struct{ sign.RekorClient }
+
+// CreateLogEntry is sign.RekorClient's.
+func (l logV1) CreateLogEntry(p *entries.CreateLogEntryParams, opts ...entries.ClientOption) (*entries.CreateLogEntryCreated, error) {
+	created, err := l.RekorClient.CreateLogEntry(p, opts...)
+	if err == nil && !whole(created.Payload[created.ETag]) {
+		return nil, errPart
+	}
+	return created, err
+}
+
+// GetLogEntryByUUID is sign.RekorClient's.
+func (l logV1) GetLogEntryByUUID(p *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
+	got, err := l.RekorClient.GetLogEntryByUUID(p, opts...)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range got.Payload {
+		if !whole(e) {
+			return nil, errPart
+		}
+	}
+	if len(got.Payload) != 1 {
+		return nil, errPart
+	}
+	return got, nil
+}
+
+// errPart says that a log's answer lacks what it must have.
+var errPart = errors.New("its answer is not a whole log entry")
+
+// whole says that an entry has all that goes into a bundle.
+func whole(e models.LogEntryAnon) bool {
+	if e.Body == nil || e.LogID == nil || e.LogIndex == nil || e.IntegratedTime == nil || e.Verification == nil || e.Verification.InclusionProof == nil {
+		return false
+	}
+	p := e.Verification.InclusionProof
+	return p.RootHash != nil && p.LogIndex != nil && p.TreeSize != nil && p.Checkpoint != nil && len(e.Verification.SignedEntryTimestamp) > 0
 }
 
 // logV2 adds entries to a Rekor version 2. The library's own client takes no
