@@ -34,7 +34,7 @@ type dockerArchive struct {
 // read takes the one image with the stated config digest; without one, the
 // archive must hold exactly one image.
 func (a dockerArchive) read(ctx context.Context, stated string) (outcome, error) {
-	entry, raw, err := a.choose(stated)
+	entry, raw, err := a.choose(ctx, stated)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -77,8 +77,8 @@ func (a dockerArchive) read(ctx context.Context, stated string) (outcome, error)
 }
 
 // choose finds the entry of manifest.json and reads its config.
-func (a dockerArchive) choose(stated string) (saved, []byte, error) {
-	raw, err := a.document("manifest.json")
+func (a dockerArchive) choose(ctx context.Context, stated string) (saved, []byte, error) {
+	raw, err := a.document(ctx, "manifest.json")
 	if err != nil {
 		return saved{}, nil, err
 	}
@@ -87,11 +87,11 @@ func (a dockerArchive) choose(stated string) (saved, []byte, error) {
 		return saved{}, nil, fmt.Errorf("parsing manifest.json: %w", err)
 	}
 	if stated == "" && len(entries) != 1 {
-		return saved{}, nil, hint.Add(fmt.Errorf("the archive holds %d images%s", len(entries), a.list(entries)),
+		return saved{}, nil, hint.Add(fmt.Errorf("the archive holds %d images%s", len(entries), a.list(ctx, entries)),
 			"save one image alone, or set its config digest under build.layout")
 	}
 	for _, e := range entries {
-		config, err := a.document(e.Config)
+		config, err := a.document(ctx, e.Config)
 		if err != nil {
 			return saved{}, nil, err
 		}
@@ -99,16 +99,16 @@ func (a dockerArchive) choose(stated string) (saved, []byte, error) {
 			return e, config, nil
 		}
 	}
-	return saved{}, nil, hint.Add(fmt.Errorf("the archive does not hold %s%s", stated, a.list(entries)),
+	return saved{}, nil, hint.Add(fmt.Errorf("the archive does not hold %s%s", stated, a.list(ctx, entries)),
 		"the image is not the one that was stated: save it again, or state the digest that was meant")
 }
 
 // list names the images, for a message.
-func (a dockerArchive) list(entries []saved) string {
+func (a dockerArchive) list(ctx context.Context, entries []saved) string {
 	var names []string
 	for _, e := range entries {
 		name := e.Config
-		if config, err := a.document(e.Config); err == nil {
+		if config, err := a.document(ctx, e.Config); err == nil {
 			name = digestOf(config).String()
 		}
 		if len(e.RepoTags) > 0 {
@@ -122,8 +122,8 @@ func (a dockerArchive) list(entries []saved) string {
 	return ": " + strings.Join(names, ", ")
 }
 
-func (a dockerArchive) document(name string) ([]byte, error) {
-	b, err := a.tar.open(path.Clean(name))
+func (a dockerArchive) document(ctx context.Context, name string) ([]byte, error) {
+	b, err := a.tar.open(ctx, path.Clean(name))
 	if err != nil {
 		return nil, fmt.Errorf("reading archive: %w", err)
 	}
@@ -137,7 +137,7 @@ func (a dockerArchive) document(name string) ([]byte, error) {
 
 // layer takes one layer: a plain tar is compressed, a compressed one kept.
 func (a dockerArchive) layer(ctx context.Context, name string) (layer, error) {
-	b, err := a.tar.open(path.Clean(name))
+	b, err := a.tar.open(ctx, path.Clean(name))
 	if err != nil {
 		return layer{}, hint.Add(fmt.Errorf("reading archive: layer %w", err), "the archive is not whole; save the image again")
 	}

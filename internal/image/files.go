@@ -20,13 +20,13 @@ import (
 // a tar. Names are slash-separated and relative. A name that is not there
 // gives an error that is fs.ErrNotExist.
 type files interface {
-	open(name string) (blob, error)
+	open(ctx context.Context, name string) (blob, error)
 }
 
 // folder is an OCI layout as a folder.
 type folder string
 
-func (f folder) open(name string) (blob, error) {
+func (f folder) open(_ context.Context, name string) (blob, error) {
 	full := filepath.Join(string(f), filepath.FromSlash(name))
 	info, err := os.Stat(full)
 	if err != nil {
@@ -181,7 +181,7 @@ func readMember(h *tar.Header, offset, size int64) (*member, error) {
 	return nil, fmt.Errorf("member %q is of type %q, which no image archive has", h.Name, h.Typeflag)
 }
 
-func (a *archive) open(name string) (blob, error) {
+func (a *archive) open(_ context.Context, name string) (blob, error) {
 	m, err := a.find(name)
 	if err != nil {
 		return blob{}, err

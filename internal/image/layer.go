@@ -86,7 +86,7 @@ type layer struct {
 // size and, for a layer, inflates it once in the same pass and keeps the result
 // by the diff ID it gives, which is returned. An opaque blob has none.
 func (s *store) take(ctx context.Context, b blob, desc v1.Descriptor, c compression) (v1.Hash, error) {
-	if b.size != desc.Size {
+	if b.size != unknownSize && b.size != desc.Size {
 		return v1.Hash{}, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", desc.Digest, b.size, desc.Size)
 	}
 	part, err := s.part(b, desc.Digest)
@@ -109,12 +109,16 @@ func (s *store) take(ctx context.Context, b blob, desc v1.Descriptor, c compress
 	if got := sum(stored); got != desc.Digest {
 		return v1.Hash{}, fmt.Errorf("blob %s is not what its name says: its digest is %s", desc.Digest, got)
 	}
+	if b.size == unknownSize && part.size != desc.Size {
+		return v1.Hash{}, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", desc.Digest, part.size, desc.Size)
+	}
 	if err := part.adopt(s.blob(desc.Digest)); err != nil {
 		return v1.Hash{}, err
 	}
 	if c == plain {
 		diffID = desc.Digest
-		return diffID, os.Link(s.blob(desc.Digest), s.flat(diffID))
+		// Without the second name, reading falls back to the blob itself.
+		_ = os.Link(s.blob(desc.Digest), s.flat(diffID))
 	}
 	return diffID, nil
 }

@@ -52,7 +52,7 @@ func readArchive(ctx context.Context, s *store, tar *archive, stated string) (ou
 	docker := dockerArchive{tar: tar, store: s}
 	switch {
 	case isLayout && isDocker:
-		if docker.wanted(stated) {
+		if docker.wanted(ctx, stated) {
 			return docker.read(ctx, stated)
 		}
 		return readLayout(ctx, s, tar, stated)
@@ -66,16 +66,16 @@ func readArchive(ctx context.Context, s *store, tar *archive, stated string) (ou
 }
 
 // wanted says that an archive of both kinds is to be read as a docker archive.
-func (a dockerArchive) wanted(stated string) bool {
-	entry, config, err := a.choose("")
+func (a dockerArchive) wanted(ctx context.Context, stated string) bool {
+	entry, config, err := a.choose(ctx, "")
 	if stated != "" {
-		entry, config, err = a.choose(stated)
+		entry, config, err = a.choose(ctx, stated)
 		return err == nil && digestOf(config).String() == stated
 	}
 	if err != nil || len(entry.Layers) == 0 {
 		return false
 	}
-	b, err := a.tar.open(entry.Layers[0])
+	b, err := a.tar.open(ctx, entry.Layers[0])
 	if err != nil {
 		return false
 	}

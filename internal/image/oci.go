@@ -29,6 +29,9 @@ type outcome struct {
 type layout struct {
 	files files
 	store *store
+	// bare leaves manifests and configs out of the store: the layers are for
+	// building upon.
+	bare bool
 	// blobs are what has to be taken, by digest, once each.
 	blobs map[v1.Hash]*wanted
 }
@@ -45,20 +48,20 @@ type wanted struct {
 // must hold exactly one image.
 func readLayout(ctx context.Context, s *store, f files, stated string) (outcome, error) {
 	l := &layout{files: f, store: s, blobs: make(map[v1.Hash]*wanted)}
-	if err := l.checkVersion(); err != nil {
+	if err := l.checkVersion(ctx); err != nil {
 		return outcome{}, err
 	}
-	subject, err := l.choose(stated)
+	subject, err := l.choose(ctx, stated)
 	if err != nil {
 		return outcome{}, err
 	}
 	var out outcome
 	out.subject = subject
 	if subject.MediaType.IsIndex() {
-		out.platforms, err = l.index(subject)
+		out.platforms, err = l.index(ctx, subject)
 	} else {
 		var p Platform
-		p, err = l.image(subject)
+		p, err = l.image(ctx, subject)
 		out.platforms = []Platform{p}
 	}
 	if err != nil {
@@ -67,8 +70,8 @@ func readLayout(ctx context.Context, s *store, f files, stated string) (outcome,
 	return out, l.take(ctx)
 }
 
-func (l *layout) checkVersion() error {
-	raw, err := l.document("oci-layout")
+func (l *layout) checkVersion(ctx context.Context) error {
+	raw, err := l.document(ctx, "oci-layout")
 	if err != nil {
 		return hint.Add(err, "name a folder or tar that holds an OCI image layout")
 	}
@@ -85,8 +88,8 @@ func (l *layout) checkVersion() error {
 }
 
 // document reads a JSON file of the layout.
-func (l *layout) document(name string) ([]byte, error) {
-	b, err := l.files.open(name)
+func (l *layout) document(ctx context.Context, name string) ([]byte, error) {
+	b, err := l.files.open(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading layout: %w", err)
 	}
@@ -100,8 +103,8 @@ func (l *layout) document(name string) ([]byte, error) {
 
 // choose finds the subject in index.json. A stated digest may also be that of
 // one image within an index which index.json names.
-func (l *layout) choose(stated string) (v1.Descriptor, error) {
-	raw, err := l.document("index.json")
+func (l *layout) choose(ctx context.Context, stated string) (v1.Descriptor, error) {
+	raw, err := l.document(ctx, "index.json")
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
@@ -132,7 +135,7 @@ func (l *layout) choose(stated string) (v1.Descriptor, error) {
 		if !d.MediaType.IsIndex() {
 			continue
 		}
-		if inner, err := l.readIndex(d); err == nil {
+		if inner, err := l.readIndex(ctx, d); err == nil {
 			for _, child := range inner.Manifests {
 				if child.Digest.String() == stated {
 					return child, nil
@@ -157,8 +160,8 @@ func list(there []v1.Descriptor) string {
 }
 
 // manifest reads the document d describes and keeps it.
-func (l *layout) manifest(d v1.Descriptor) ([]byte, error) {
-	raw, err := l.document(blobName(d.Digest))
+func (l *layout) manifest(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	raw, err := l.document(ctx, blobName(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint.Add(fmt.Errorf("blob %s is missing from the layout", d.Digest),
 			"export the image whole; if only one platform is there, state that platform's digest")
@@ -166,23 +169,23 @@ func (l *layout) manifest(d v1.Descriptor) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := l.store.put(d.MediaType, raw)
-	if err != nil {
-		return nil, err
+	if got := digestOf(raw); got != d.Digest {
+		return nil, fmt.Errorf("blob %s is not what its name says: its digest is %s", d.Digest, got)
 	}
-	if kept.Digest != d.Digest {
-		return nil, fmt.Errorf("blob %s is not what its name says: its digest is %s", d.Digest, kept.Digest)
+	if int64(len(raw)) != d.Size {
+		return nil, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", d.Digest, len(raw), d.Size)
 	}
-	if kept.Size != d.Size {
-		return nil, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", d.Digest, kept.Size, d.Size)
+	if l.bare {
+		return raw, nil
 	}
-	return raw, nil
+	_, err = l.store.put(d.MediaType, raw)
+	return raw, err
 }
 
 func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 
-func (l *layout) readIndex(d v1.Descriptor) (*v1.IndexManifest, error) {
-	raw, err := l.manifest(d)
+func (l *layout) readIndex(ctx context.Context, d v1.Descriptor) (*v1.IndexManifest, error) {
+	raw, err := l.manifest(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -197,8 +200,8 @@ func (l *layout) readIndex(d v1.Descriptor) (*v1.IndexManifest, error) {
 }
 
 // index takes all that an index names, and lists the images in it.
-func (l *layout) index(d v1.Descriptor) ([]Platform, error) {
-	index, err := l.readIndex(d)
+func (l *layout) index(ctx context.Context, d v1.Descriptor) ([]Platform, error) {
+	index, err := l.readIndex(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -208,11 +211,11 @@ func (l *layout) index(d v1.Descriptor) ([]Platform, error) {
 		case !child.MediaType.IsImage():
 			return nil, fmt.Errorf("index %s holds %s of the type %q, which is no image", d.Digest, child.Digest, child.MediaType)
 		case isAttestation(child):
-			if err := l.attestation(child); err != nil {
+			if err := l.attestation(ctx, child); err != nil {
 				return nil, err
 			}
 		default:
-			p, err := l.image(child)
+			p, err := l.image(ctx, child)
 			if err != nil {
 				return nil, err
 			}
@@ -225,8 +228,8 @@ func (l *layout) index(d v1.Descriptor) ([]Platform, error) {
 	return platforms, nil
 }
 
-func (l *layout) readManifest(d v1.Descriptor) (*v1.Manifest, error) {
-	raw, err := l.manifest(d)
+func (l *layout) readManifest(ctx context.Context, d v1.Descriptor) (*v1.Manifest, error) {
+	raw, err := l.manifest(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -241,8 +244,8 @@ func (l *layout) readManifest(d v1.Descriptor) (*v1.Manifest, error) {
 }
 
 // attestation keeps a manifest that is not judged, with its blobs.
-func (l *layout) attestation(d v1.Descriptor) error {
-	m, err := l.readManifest(d)
+func (l *layout) attestation(ctx context.Context, d v1.Descriptor) error {
+	m, err := l.readManifest(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -255,45 +258,62 @@ func (l *layout) attestation(d v1.Descriptor) error {
 }
 
 // image takes one image and gives its platform.
-func (l *layout) image(d v1.Descriptor) (Platform, error) {
-	m, err := l.readManifest(d)
+func (l *layout) image(ctx context.Context, d v1.Descriptor) (Platform, error) {
+	m, config, err := l.readImage(ctx, d)
 	if err != nil {
 		return Platform{}, err
 	}
-	if !isConfig(m.Config.MediaType) {
-		return Platform{}, hint.Add(fmt.Errorf("manifest %s is an artifact of the type %q, not an image", d.Digest, m.Config.MediaType),
-			"name a layout that holds a container image")
-	}
-	raw, err := l.manifest(m.Config)
-	if err != nil {
+	if err := l.wantLayers(d, m, config); err != nil {
 		return Platform{}, err
-	}
-	config, err := parseConfig(raw)
-	if err != nil {
-		return Platform{}, fmt.Errorf("reading config %s: %w", m.Config.Digest, err)
-	}
-	if len(config.RootFS.DiffIDs) != len(m.Layers) {
-		return Platform{}, fmt.Errorf("image %s has %d layers, its config lists %d",
-			d.Digest, len(m.Layers), len(config.RootFS.DiffIDs))
-	}
-	if p := d.Platform; p != nil && (p.OS != config.OS || p.Architecture != config.Architecture) {
-		return Platform{}, fmt.Errorf("image %s is listed as %s/%s, its config says %s/%s",
-			d.Digest, p.OS, p.Architecture, config.OS, config.Architecture)
-	}
-	for i, layer := range m.Layers {
-		c, err := layerCompression(layer.MediaType)
-		if err != nil {
-			return Platform{}, fmt.Errorf("image %s: %w", d.Digest, err)
-		}
-		if err := l.want(layer, c, config.RootFS.DiffIDs[i]); err != nil {
-			return Platform{}, err
-		}
 	}
 	variant := config.Variant
 	if d.Platform != nil && d.Platform.Variant != "" {
 		variant = d.Platform.Variant
 	}
 	return Platform{Name: platformName(config.OS, config.Architecture, variant), Digest: d.Digest}, nil
+}
+
+// wantLayers notes the layers of the image that d describes.
+func (l *layout) wantLayers(d v1.Descriptor, m *v1.Manifest, config *v1.ConfigFile) error {
+	for i, layer := range m.Layers {
+		c, err := layerCompression(layer.MediaType)
+		if err != nil {
+			return fmt.Errorf("image %s: %w", d.Digest, err)
+		}
+		if err := l.want(layer, c, config.RootFS.DiffIDs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readImage reads an image's manifest and config and holds them together.
+func (l *layout) readImage(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *v1.ConfigFile, error) {
+	m, err := l.readManifest(ctx, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !isConfig(m.Config.MediaType) {
+		return nil, nil, hint.Add(fmt.Errorf("manifest %s is an artifact of the type %q, not an image", d.Digest, m.Config.MediaType),
+			"name a layout that holds a container image")
+	}
+	raw, err := l.manifest(ctx, m.Config)
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := parseConfig(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading config %s: %w", m.Config.Digest, err)
+	}
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, nil, fmt.Errorf("image %s has %d layers, its config lists %d",
+			d.Digest, len(m.Layers), len(config.RootFS.DiffIDs))
+	}
+	if p := d.Platform; p != nil && (p.OS != config.OS || p.Architecture != config.Architecture) {
+		return nil, nil, fmt.Errorf("image %s is listed as %s/%s, its config says %s/%s",
+			d.Digest, p.OS, p.Architecture, config.OS, config.Architecture)
+	}
+	return m, config, nil
 }
 
 // want notes a blob to be taken. One blob may be wanted by many manifests, as
@@ -342,7 +362,7 @@ func (l *layout) take(ctx context.Context) error {
 }
 
 func (l *layout) takeOne(ctx context.Context, w *wanted) error {
-	b, err := l.files.open(blobName(w.desc.Digest))
+	b, err := l.files.open(ctx, blobName(w.desc.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return hint.Add(fmt.Errorf("blob %s is missing from the layout", w.desc.Digest),
 			"export the image whole; if only one platform is there, state that platform's digest")

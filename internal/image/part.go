@@ -17,10 +17,13 @@ import (
 // blob is the stored content of one blob, open for reading.
 type blob struct {
 	io.ReadCloser
+	// size is in bytes, or unknownSize for a stream.
 	size int64
 	// path is set when the blob is a whole file of its own.
 	path string
 }
+
+const unknownSize = -1
 
 // part is a file on its way into a store: until adopt gives it its final name
 // it lies in the scratch folder, and every byte written to it counts against
