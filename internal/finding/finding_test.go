@@ -167,7 +167,7 @@ func TestPackageIs(t *testing.T) {
 		"pkg:golang/golang.org/x/text":                         false,
 		"pkg:golang/golang.org/net":                            false,
 		"pkg:npm/golang.org/x/net":                             false,
-		"pkg:": false, "pkg:golang": false,
+		"pkg:":                                                 false, "pkg:golang": false,
 	} {
 		if got := p.Is(ref); got != want {
 			t.Errorf("Is(%q) = %v", ref, got)

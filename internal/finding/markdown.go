@@ -82,6 +82,7 @@ func RowHead() []string { return []string{"package", "installed", "fixed in", "s
 
 // Markdown is the report as a GitHub step summary.
 func (r Report) Markdown() string {
+	r = r.sorted()
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Findings in %s\n\n", Code(r.Image))
 	var counts []string
@@ -96,11 +97,11 @@ func (r Report) Markdown() string {
 	fmt.Fprintf(&b, "%s; advisories of %s.\n\n", strings.Join(counts, ", "), r.Database.Built.UTC().Format("2006-01-02 15:04 MST"))
 	for _, c := range r.Coverage {
 		if !c.Covered {
-			fmt.Fprintf(&b, "- %d packages of %s: the database has no advisories for them.\n", c.Packages, Code(c.Ecosystem))
+			fmt.Fprintf(&b, "- %s, %d in all: the database has no advisories for such packages.\n", Code(c.Ecosystem), c.Packages)
 		}
 	}
 	if n := len(r.Uncomparable); n > 0 {
-		fmt.Fprintf(&b, "- %d packages whose version could not be compared.\n", n)
+		fmt.Fprintf(&b, "- packages whose version could not be compared: %d.\n", n)
 	}
 	rows := make([][]string, 0, len(r.Findings))
 	for _, f := range r.Findings {

@@ -92,6 +92,37 @@ func TestSARIFSaysWhatGitHubReads(t *testing.T) {
 	}
 }
 
+func TestSARIFMessagesHoldNoLinks(t *testing.T) {
+	r := sample()
+	r.Findings = r.Findings[:1]
+	r.Findings[0].Package.Name = `[fix](https://evil.example) {0} \`
+	data, err := finding.SARIF(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := sarif.FromBytes(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `\[fix\](https://evil.example) {{0}} \\ 2.2.2 has PYSEC-2023-62 (high); fixed in 2.2.5, 2.3.2.`
+	if got := *log.Runs[0].Results[0].Message.Text; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestWritingDoesNotReorderTheReport(t *testing.T) {
+	r := sample()
+	slices.Reverse(r.Coverage)
+	before := clone(r)
+	if _, err := finding.SARIF(r); err != nil {
+		t.Fatal(err)
+	}
+	r.Markdown()
+	if diff := cmp.Diff(before, r); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
+	}
+}
+
 func TestMarkdown(t *testing.T) {
 	r := sample()
 	text := r.Markdown()

@@ -26,6 +26,13 @@ func (r *Report) Sort() {
 	slices.SortStableFunc(r.Uncomparable, comparePackages)
 }
 
+// sorted is r in order, without touching r's own lists.
+func (r Report) sorted() Report {
+	r.Findings, r.Coverage, r.Uncomparable = slices.Clone(r.Findings), slices.Clone(r.Coverage), slices.Clone(r.Uncomparable)
+	r.Sort()
+	return r
+}
+
 // Counts counts the findings of each severity. A severity without findings is
 // not in the map.
 func (r Report) Counts() map[Severity]int {

@@ -25,8 +25,7 @@ func SARIF(r Report) ([]byte, error) {
 		Add("subject", r.Subject.String()).
 		Add("image", r.Image).
 		Add("database", r.Database))
-	r.Findings = append([]Finding(nil), r.Findings...)
-	r.Sort()
+	r = r.sorted()
 	indexes := map[string]int{}
 	for _, f := range r.Findings {
 		index, seen := indexes[f.ID]
@@ -88,7 +87,7 @@ func result(r Report, f Finding) *sarif.Result {
 	message := fmt.Sprintf("%s %s has %s (%s); %s.", p.Name, p.Version, f.ID, f.Severity, fixed)
 	out := sarif.NewResult().
 		WithLevel(level(f.Severity)).
-		WithMessage(sarif.NewTextMessage(message)).
+		WithMessage(sarif.NewTextMessage(plainMessage.Replace(message))).
 		WithPartialFingerprints(map[string]string{"hallmarkFinding/v1": fingerprint(r, f)})
 	places := p.Locations
 	if len(places) == 0 {
@@ -106,6 +105,10 @@ func result(r Report, f Finding) *sarif.Result {
 	}
 	return out
 }
+
+// plainMessage keeps a text from being read as links and placeholders (SARIF
+// 2.1.0, sections 3.11.5 and 3.11.6).
+var plainMessage = strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, "{", "{{", "}", "}}")
 
 // relative is the URI of a path in the image, below the image's name: code
 // scanning wants paths relative to the repository, and this keeps those of

@@ -102,7 +102,9 @@ func TestWhichProductIsTheImage(t *testing.T) {
 		{"not a package URL", object{"@id": "pkg:"}, false},
 		{"nothing", object{}, false},
 	} {
-		v := parsed(t, func(_, s object) { s["products"] = []any{object{"@id": "pkg:oci/first?repository_url=x.example/first"}, test.product} })
+		v := parsed(t, func(_, s object) {
+			s["products"] = []any{object{"@id": "pkg:oci/first?repository_url=x.example/first"}, test.product}
+		})
 		if _, got := finding.Exploitability([]finding.VEX{v}, openssl(), hash("a"), app); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
@@ -171,20 +173,20 @@ func TestMalformedVEXIsRefusedByName(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":                  {nil, "unexpected end"},
-		"truncated":              {vexDocument(t, nil)[:200], "unexpected end"},
-		"not JSON":               {[]byte("@context: https://openvex.dev/ns"), "invalid character"},
-		"another format":         {[]byte(`{"document": {"csaf_version": "2.0"}}`), "@context"},
-		"another version":        {set("@context", "https://openvex.dev/ns/v9.9.9"), "@context"},
-		"no version":             {set("@context", "https://openvex.dev/ns"), "@context"},
-		"no author":              {set("author", ""), "no author"},
-		"no time":                {set("timestamp", nil), "no timestamp"},
-		"unknown status":         {setIn("status", "fine"), "statement 1"},
-		"no status":              {setIn("status", ""), "statement 1"},
-		"no reason why not":      {setIn("justification", ""), "statement 1"},
-		"made up reason":         {setIn("justification", "because"), "statement 1"},
-		"no vulnerability":       {setIn("vulnerability", object{}), "statement 1 names no vulnerability"},
-		"too large":              {make([]byte, finding.MaxVEX+1), "larger"},
+		"empty":             {nil, "unexpected end"},
+		"truncated":         {vexDocument(t, nil)[:200], "unexpected end"},
+		"not JSON":          {[]byte("@context: https://openvex.dev/ns"), "invalid character"},
+		"another format":    {[]byte(`{"document": {"csaf_version": "2.0"}}`), "@context"},
+		"another version":   {set("@context", "https://openvex.dev/ns/v9.9.9"), "@context"},
+		"no version":        {set("@context", "https://openvex.dev/ns"), "@context"},
+		"no author":         {set("author", ""), "no author"},
+		"no time":           {set("timestamp", nil), "no timestamp"},
+		"unknown status":    {setIn("status", "fine"), "statement 1"},
+		"no status":         {setIn("status", ""), "statement 1"},
+		"no reason why not": {setIn("justification", ""), "statement 1"},
+		"made up reason":    {setIn("justification", "because"), "statement 1"},
+		"no vulnerability":  {setIn("vulnerability", object{}), "statement 1 names no vulnerability"},
+		"too large":         {make([]byte, finding.MaxVEX+1), "larger"},
 	} {
 		_, err := finding.ParseVEX("dir/app.openvex.json", test.data)
 		if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/package-url/packageurl-go"
 
 	"github.com/hallmark-sh/hallmark/internal/finding"
 )
@@ -194,6 +195,11 @@ func (c checker) exception(path string, e Exception) {
 	}
 	if !exactForm.MatchString(e.ID + e.Package) {
 		c.wrong(path, "id and package name one vulnerability in one package; there are no patterns")
+	}
+	if strings.HasPrefix(e.Package, "pkg:") {
+		if _, err := packageurl.FromString(e.Package); err != nil {
+			c.wrong(path+".package", "%q is not a package URL", e.Package)
+		}
 	}
 	if e.Expires.IsZero() {
 		c.wrong(path+".expires", "is missing: the day from which it no longer holds, such as 2027-01-31")

@@ -163,6 +163,22 @@ func TestOneErrorListsAtMostTwentyProblems(t *testing.T) {
 	}
 }
 
+// Each of these held the parser for minutes, at a size well under MaxSize.
+func TestNestingIsBoundedBeforeParsing(t *testing.T) {
+	for _, piece := range []string{"[", "{", "- ", "a: ", "{a: ", "[a,", "? ", ": ", "- [", "[- ", "[],", "-\n", "a:\n"} {
+		for _, before := range []string{"", "x: ", "x: [", "x:\n  "} {
+			_, err := policy.Parse("p", []byte(before+strings.Repeat(piece, 120000/len(piece))))
+			if err == nil {
+				t.Errorf("accepted %q after %q", piece, before)
+			}
+		}
+	}
+	_, err := policy.Parse("p", []byte(strings.Repeat("- x\n", 100000)))
+	if err == nil || !strings.Contains(err.Error(), "too long for a policy") {
+		t.Errorf("a long list: %v", err)
+	}
+}
+
 func TestZeroPolicyNamesNoRepository(t *testing.T) {
 	if got := (policy.Policy{}).Repository(); got.RepositoryStr() != "" {
 		t.Errorf("got %v", got)

@@ -11,10 +11,11 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Nesting above these is refused before the parser sees it: its time grows
+// What is above these is refused before the parser sees it: its time grows
 // with the square of the nesting, so that a small file could hold it for
-// minutes. A policy nests four deep.
+// minutes. A policy nests four deep, and an exception is sixteen tokens.
 const (
+	maxTokens       = 50000
 	maxFlowDepth    = 16 // [ and { open at once
 	maxLineNesting  = 8  // block entries begun on one line, such as "- - -"
 	maxBlockNesting = 64 // columns of indentation before a block entry
@@ -47,6 +48,9 @@ func parseYAML(text string) (ast.Node, *Problem) {
 // plain refuses the parts of YAML that a policy has no use for and that make
 // a reader see something else than the parser does.
 func plain(tokens token.Tokens) *Problem {
+	if len(tokens) > maxTokens {
+		return at(tokens[maxTokens], "the file is too long for a policy")
+	}
 	depth, line, begun := 0, 0, 0
 	for _, t := range tokens {
 		switch t.Type {
@@ -67,8 +71,8 @@ func plain(tokens token.Tokens) *Problem {
 			if depth == 0 {
 				begun++
 			}
-			if depth == 0 && t.Type == token.SequenceEntryType && t.Position.Column > maxBlockNesting {
-				return at(t, "the nesting is too deep for a policy")
+			if t.Type == token.SequenceEntryType && (depth > 0 || t.Position.Column > maxBlockNesting) {
+				return at(t, "a list item begins where none can")
 			}
 		}
 		if depth > maxFlowDepth || begun > maxLineNesting {
