@@ -140,7 +140,11 @@ func (a *app) verifyArchive(p policy.Policy) advisory.VerifyFunc {
 		if err != nil {
 			return err
 		}
-		return errors.Join(errors.New("verifying archives is not there yet"), anchorUnused(anchor))
+		judged := verify.Digest("the archive", digest, bundle, verify.BlobOptions{Identity: signer, Anchor: anchor, Now: time.Now()})
+		if !judged.Passed() {
+			return errors.New(judged.Failing()[0].Reason)
+		}
+		return nil
 	}
 }
 
@@ -163,5 +167,3 @@ func (a *app) printBuild(r advisory.Result) {
 		s.note("  %s", clean(fmt.Sprint(p)))
 	}
 }
-func anchorUnused(trust.Anchor) error { return nil }
-var _ verify.Options

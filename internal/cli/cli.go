@@ -104,7 +104,7 @@ Exit codes: 0 yes; 1 could not; 2 the command line or the policy file is wrong;
 		Args:          a.noVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return misuse{hint.Add(err, "%s --help shows the flags with examples", cmd.CommandPath())}
 	})

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -76,6 +77,7 @@ func TestSessions(t *testing.T) {
 			"gitrepo":  gitrepo,
 			"status":   status,
 			"expand":   expand,
+			"field":    field,
 		},
 		RequireUniqueNames: true,
 	})
@@ -242,4 +244,17 @@ func expand(ts *testscript.TestScript, neg bool, args []string) {
 		text := os.Expand(ts.ReadFile(path), ts.Getenv)
 		ts.Check(os.WriteFile(path, []byte(text), 0o644))
 	}
+}
+
+// field FILE KEY NAME puts the text of a top-level key of a JSON file into the
+// session's environment.
+func field(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field FILE KEY NAME")
+	}
+	var fields map[string]json.RawMessage
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &fields))
+	var text string
+	ts.Check(json.Unmarshal(fields[args[1]], &text))
+	ts.Setenv(args[2], text)
 }
