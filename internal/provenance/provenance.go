@@ -27,6 +27,9 @@ import (
 const (
 	// GitHubWorkflow is the build type of GitHub's own attestations.
 	GitHubWorkflow = "https://actions.github.io/buildtypes/workflow/v1"
+	// FirstWorkflow is the name GitHub's first attestations, and npm's, have
+	// for the same build type.
+	FirstWorkflow = "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1"
 	// Local is the build type of a release made outside of a CI whose
 	// identity token tells of the build.
 	Local = "https://hallmark.sh/buildtypes/local/v1"

@@ -136,7 +136,7 @@ func readV1(raw []byte) (Claim, error) {
 	external := p.BuildDefinition.ExternalParameters
 	var err error
 	switch c.BuildType {
-	case GitHubWorkflow:
+	case GitHubWorkflow, FirstWorkflow:
 		err = c.readWorkflow(external, p.BuildDefinition.InternalParameters)
 	case Local:
 		err = c.readLocal(external)

@@ -94,6 +94,9 @@ func TestReadChanged(t *testing.T) {
 	}{
 		{name: "inputs", file: github, from: `"workflow": {`, to: `"inputs": {"debug": "1"}, "workflow": {`, unknown: []string{"inputs"}},
 		{name: "empty inputs and vars", file: github, from: `"workflow": {`, to: `"inputs": {}, "vars": null, "workflow": {`},
+		{name: "first name of the build type", file: github, from: provenance.GitHubWorkflow, to: provenance.FirstWorkflow},
+		{name: "inputs under the first name", file: github, from: `"buildType": "https://actions.github.io/buildtypes/workflow/v1",
+    "externalParameters": {`, to: `"buildType": "` + provenance.FirstWorkflow + `", "externalParameters": {"inputs": 1,`, unknown: []string{"inputs"}},
 		{name: "more in the workflow", file: github, from: `"workflow": {`, to: `"workflow": {"shell": "sh",`, unknown: []string{"workflow.shell"}},
 		{name: "several", file: github, from: `"workflow": {`, to: `"z": 1, "a": 1, "workflow": {"m": 1,`, unknown: []string{"a", "workflow.m", "z"}},
 		{name: "more in a local source", file: local, from: `"source": {`, to: `"source": {"patch": "p",`, unknown: []string{"source.patch"}},

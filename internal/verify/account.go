@@ -50,7 +50,7 @@ func (p *opinion) account(w witness) account {
 
 func knownBuildType(c provenance.Claim) bool {
 	switch c.BuildType {
-	case provenance.GitHubWorkflow, provenance.Local:
+	case provenance.GitHubWorkflow, provenance.FirstWorkflow, provenance.Local:
 		return c.Version == "v1"
 	case provenance.GeneratorContainer, provenance.GeneratorGeneric:
 		return c.Version == "v0.2"
@@ -160,7 +160,7 @@ func (p *opinion) checkProvenance() []verdict.Check {
 
 func buildName(c provenance.Claim) string {
 	switch c.BuildType {
-	case provenance.GitHubWorkflow:
+	case provenance.GitHubWorkflow, provenance.FirstWorkflow:
 		return "GitHub workflow"
 	case provenance.Local:
 		return "local"

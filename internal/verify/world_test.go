@@ -42,6 +42,7 @@ var (
 type world struct {
 	*localtrust.Local
 	anchor trust.Anchor
+	now    func() time.Time
 }
 
 func newWorld(t testing.TB, now func() time.Time) *world {
@@ -55,7 +56,7 @@ func newWorld(t testing.TB, now func() time.Time) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{local, trust.Anchor{Material: material, JSON: local.TrustedRoot(), Source: "test"}}
+	return &world{local, trust.Anchor{Material: material, JSON: local.TrustedRoot(), Source: "test"}, now}
 }
 
 func ourPolicy() policy.Policy {
@@ -87,7 +88,7 @@ func (w *world) sign(t testing.TB, c oidc.Claims, statements ...evidence.Stateme
 
 func (w *world) signVia(t testing.TB, c oidc.Claims, services trust.Services, statements ...evidence.Statement) []evidence.Signed {
 	t.Helper()
-	signer := sign.New(sign.Config{Services: services, Tokens: w.As(c)})
+	signer := sign.New(sign.Config{Services: services, Tokens: w.As(c), Now: w.now})
 	signed, err := signer.Sign(context.Background(), statements)
 	if err != nil {
 		t.Fatal(err)
