@@ -64,6 +64,9 @@ func (s store) linkPath(repo, kind string, parts ...string) string {
 
 // has says whether the repository holds the blob or manifest.
 func (s store) has(repo, kind string, h v1.Hash) bool {
+	if h.Algorithm != "sha256" || !hex64.MatchString(h.Hex) {
+		return false
+	}
 	_, err := os.Stat(s.linkPath(repo, kind, h.Hex))
 	return err == nil
 }
