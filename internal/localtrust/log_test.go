@@ -326,6 +326,33 @@ func TestLogTampered(t *testing.T) {
 	}
 }
 
+// TestLogDiskFault has the disk refuse a tile; the checkpoint must not speak of
+// it, and the log goes on once the disk is well.
+func TestLogDiskFault(t *testing.T) {
+	l := open(t, localtrust.Options{})
+	base := serve(t, l)
+	for _, lost := range []string{"log/tile", "log/tile/0/000.p", "log/tile/entries/000.p"} {
+		path := filepath.Join(l.Dir(), lost)
+		if err := os.Rename(path, path+".away"); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		write(t, path, "in the way")
+		before := tree(t, l)
+		if status, answer := send(t, "POST", base+entryPath, "", hashedRekord(t, entry(t, newKey(t), [32]byte{1}))); status != 500 {
+			t.Errorf("%s: status %d: %s", lost, status, answer)
+		}
+		if tree(t, l) != before {
+			t.Errorf("%s: the log speaks of an entry that it could not keep", lost)
+		}
+		remove(t, path)
+		if err := os.Rename(path+".away", path); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		log(t, l)
+		checkTree(t, l)
+	}
+}
+
 func TestTimestampRefused(t *testing.T) {
 	base := serve(t, open(t, localtrust.Options{}))
 	sha1, err := timestamp.CreateRequest(strings.NewReader("x"), &timestamp.RequestOptions{Hash: 3})

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,22 +27,20 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/localtrust"
 	"github.com/hallmark-sh/hallmark/internal/oidc"
 	"github.com/hallmark-sh/hallmark/internal/sign"
+	"github.com/hallmark-sh/hallmark/test/peers"
 )
 
-// cosign runs the stock cosign of the folder HALLMARK_PEERS, in a home of its
-// own, without any network but loopback.
+// cosign runs the stock cosign in a home of its own, with a proxy that leads
+// nowhere: it may use no network but loopback.
 func cosign(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	dir := os.Getenv("HALLMARK_PEERS")
-	if dir == "" {
-		t.Fatal("set HALLMARK_PEERS to the folder of the peers' programs")
+	cmd, err := peers.Command(t.Context(), t.TempDir(), "cosign", args...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "cosign"), args...)
-	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=/nowhere", "HTTPS_PROXY=http://127.0.0.1:1"}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err
+	cmd.Env = append(cmd.Env, "HTTPS_PROXY=http://127.0.0.1:1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // image pushes an image to a registry of the test and gives its digest.
