@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/hallmark-sh/hallmark/internal/advisory"
 	"github.com/hallmark-sh/hallmark/internal/advisory/sample"
@@ -66,6 +68,11 @@ func TestSessions(t *testing.T) {
 			if err := shareGoCaches(env); err != nil {
 				return err
 			}
+			schemas, err := filepath.Abs("../../docs/schemas")
+			if err != nil {
+				return err
+			}
+			env.Setenv("SCHEMAS", schemas)
 			env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 			env.Setenv("HOME", env.WorkDir)
 			return startRegistry(env)
@@ -78,6 +85,9 @@ func TestSessions(t *testing.T) {
 			"status":   status,
 			"expand":   expand,
 			"field":    field,
+			"valid":    valid,
+			"glob":     glob,
+			"append":   appendByte,
 		},
 		RequireUniqueNames: true,
 	})
@@ -257,4 +267,47 @@ func field(ts *testscript.TestScript, neg bool, args []string) {
 	var text string
 	ts.Check(json.Unmarshal(fields[args[1]], &text))
 	ts.Setenv(args[2], text)
+}
+
+// valid FILE SCHEMA fails unless a JSON file is valid by a published schema.
+func valid(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: valid FILE SCHEMA")
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	files, err := filepath.Glob(filepath.Join(ts.Getenv("SCHEMAS"), "*.schema.json"))
+	ts.Check(err)
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		ts.Check(err)
+		document, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
+		ts.Check(err)
+		ts.Check(compiler.AddResource("https://hallmark.sh/schemas/"+filepath.Base(file), document))
+	}
+	schema, err := compiler.Compile("https://hallmark.sh/schemas/" + args[1] + ".schema.json")
+	ts.Check(err)
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(schema.Validate(document))
+}
+
+// glob PATTERN NAME puts the one file that matches into the environment.
+func glob(ts *testscript.TestScript, neg bool, args []string) {
+	found, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	found = slices.DeleteFunc(found, func(path string) bool { return strings.HasSuffix(path, ".sigstore.json") })
+	if len(found) != 1 {
+		ts.Fatalf("%s matches %q, wanted one file", args[0], found)
+	}
+	ts.Setenv(args[1], found[0])
+}
+
+// append FILE adds a byte to a file.
+func appendByte(ts *testscript.TestScript, neg bool, args []string) {
+	file, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = file.Write([]byte{0})
+	ts.Check(err)
+	ts.Check(file.Close())
 }
