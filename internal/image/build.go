@@ -151,6 +151,9 @@ func dispatch(ctx context.Context, s *store, src source.Source, b policy.Build, 
 	case b.Layout != nil:
 		out, err := buildLayout(ctx, s, *b.Layout, opts)
 		return out, Built{Builder: "layout", Parameters: parameters(b.Layout)}, err
+	case b.Docker != nil:
+		out, err := buildDocker(ctx, s, src, *b.Docker, opts)
+		return out, Built{Builder: "docker", Parameters: parameters(b.Docker)}, err
 	case b.Go != nil:
 		out, err := buildGo(ctx, s, src, *b.Go, opts)
 		return out, Built{Builder: "go", Parameters: parameters(b.Go)}, err
