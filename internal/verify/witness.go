@@ -158,6 +158,15 @@ func stated(entity *bundle.Bundle, subject v1.Hash) (exhibit, *refusal) {
 	return exhibit{entity: entity, statement: statement, artifact: subject}, nil
 }
 
+// readOnce is a bundle whose content is taken apart once: the library asks for it
+// at each step of a verification, and an SBOM's is megabytes.
+type readOnce struct {
+	*bundle.Bundle
+	content sigstore.SignatureContent
+}
+
+func (r readOnce) SignatureContent() (sigstore.SignatureContent, error) { return r.content, nil }
+
 // genuine checks all that is cryptography: signature, certificate, log,
 // timestamps, and the subject once more by the library's own reading.
 func (c *court) genuine(entity *bundle.Bundle, artifact v1.Hash) (*sigstore.VerificationResult, *refusal) {
@@ -173,9 +182,13 @@ func (c *court) genuine(entity *bundle.Bundle, artifact v1.Hash) (*sigstore.Veri
 	if err != nil {
 		return nil, refuse(codeOtherSubject, "%s is no digest", artifact)
 	}
+	signature, err := entity.SignatureContent()
+	if err != nil {
+		return nil, refuse(codeUnreadable, "its signature cannot be read: %v", err)
+	}
 	verifier := c.verifierFor(leaf)
 	// Whose certificate it is, ours judges itself, to say what differs.
-	result, err := verifier.Verify(entity, sigstore.NewPolicy(
+	result, err := verifier.Verify(readOnce{entity, signature}, sigstore.NewPolicy(
 		sigstore.WithArtifactDigest(artifact.Algorithm, digest), sigstore.WithoutIdentitiesUnsafe()))
 	if err != nil {
 		return nil, c.diagnose(verifier, entity, leaf, sigstore.ArtifactDigest{Algorithm: artifact.Algorithm, Digest: digest}, err)
