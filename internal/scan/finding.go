@@ -45,50 +45,54 @@ func (d *DB) finding(m match.Match) (finding.Finding, error) {
 	if f.Severity, f.SeveritySource, err = d.severity(v, record); err != nil {
 		return finding.Finding{}, err
 	}
-	f.KEV, err = d.exploited(f, record)
+	f.KEV, err = d.exploited(v, record)
 	return f, err
 }
 
 // severity follows the chain: what the advisory itself says, what the records
 // of its aliases say, the CVSS scores beside the advisory's own word. The worst
 // of several aliases counts.
-func (d *DB) severity(v vulnerability.Vulnerability, record *vulnerability.Metadata) (finding.Severity, string, error) {
+func (d *DB) severity(v vulnerability.Vulnerability, record *vulnerability.Metadata) (s finding.Severity, source string, err error) {
 	if s := severityOf(record.Severity); s != finding.Unknown {
-		return s, kind(v) + " " + provider(v.Namespace), nil
+		return s, own(v), nil
 	}
-	worst, source := finding.Unknown, ""
 	for _, alias := range v.RelatedVulnerabilities {
 		other, err := d.metadata(alias)
 		if err != nil {
 			return finding.Unknown, "", err
 		}
-		s := severityOf(other.Severity)
-		if s == finding.Unknown {
-			s = cvss(other)
+		known := severityOf(other.Severity)
+		if known == finding.Unknown {
+			known = cvss(other)
 		}
-		if s > worst {
-			worst, source = s, fmt.Sprintf("alias %s (%s)", alias.ID, provider(alias.Namespace))
+		if known > s {
+			s, source = known, "alias:"+alias.ID+"@"+provider(alias.Namespace)
 		}
 	}
-	if worst != finding.Unknown {
-		return worst, source, nil
+	if s != finding.Unknown {
+		return s, source, nil
 	}
 	if s := cvss(record); s != finding.Unknown {
-		return s, "cvss " + provider(v.Namespace), nil
+		return s, "cvss:" + provider(v.Namespace), nil
 	}
 	return finding.Unknown, "", nil
 }
 
-// kind says whether an advisory's own severity is a word of its author or comes
-// from the CVSS table.
-func kind(v vulnerability.Vulnerability) string {
-	h, ok := v.Internal.(*v6.VulnerabilityHandle)
-	if ok && h.BlobValue != nil && len(h.BlobValue.Severities) > 0 {
-		if _, scored := h.BlobValue.Severities[0].Value.(v6.CVSSSeverity); scored {
-			return "cvss"
+// own names the link of the chain that an advisory's own severity comes from.
+// Databases that hallmark built have followed the chain already, and say so
+// beside the severity; others say who scored it, which is the vendor.
+func own(v vulnerability.Vulnerability) string {
+	link := "vendor"
+	if h, ok := v.Internal.(*v6.VulnerabilityHandle); ok && h.BlobValue != nil && len(h.BlobValue.Severities) > 0 {
+		first := h.BlobValue.Severities[0]
+		if strings.HasPrefix(first.Source, "alias:") || strings.HasPrefix(first.Source, "cvss-table:") {
+			return first.Source
+		}
+		if _, scored := first.Value.(v6.CVSSSeverity); scored {
+			link = "cvss"
 		}
 	}
-	return "vendor"
+	return link + ":" + provider(v.Namespace)
 }
 
 // severityOf reads grype's word; what it does not know is unknown.
@@ -138,18 +142,23 @@ func (d *DB) metadata(ref vulnerability.Reference) (*vulnerability.Metadata, err
 }
 
 // exploited says that the advisory, under any of its names, is among CISA's
-// known exploited vulnerabilities.
-func (d *DB) exploited(f finding.Finding, record *vulnerability.Metadata) (bool, error) {
+// known exploited vulnerabilities. The record has been looked up under its own
+// names; a package's row may add others, such as the CVEs of one RHSA.
+func (d *DB) exploited(v vulnerability.Vulnerability, record *vulnerability.Metadata) (bool, error) {
 	if len(record.KnownExploited) > 0 {
 		return true, nil
 	}
-	for _, id := range f.IDs() {
-		if !strings.HasPrefix(strings.ToUpper(id), "CVE-") {
+	var asked []string
+	if h, ok := v.Internal.(*v6.VulnerabilityHandle); ok && h.BlobValue != nil {
+		asked = append([]string{h.Name}, h.BlobValue.Aliases...)
+	}
+	for _, r := range v.RelatedVulnerabilities {
+		if !strings.HasPrefix(strings.ToUpper(r.ID), "CVE-") || slices.Contains(asked, r.ID) {
 			continue
 		}
-		known, err := d.reader.GetKnownExploitedVulnerabilities(id)
+		known, err := d.reader.GetKnownExploitedVulnerabilities(r.ID)
 		if err != nil {
-			return false, fmt.Errorf("looking up %s among the known exploited: %w", id, err)
+			return false, fmt.Errorf("looking up %s among the known exploited: %w", r.ID, err)
 		}
 		if len(known) > 0 {
 			return true, nil

@@ -36,8 +36,8 @@ func (d *DB) match(ctx context.Context, inv *catalog.Inventory) (finding.Report,
 	packages, versionless, where := packagesOf(inv.Packages)
 	ledger := newLedger()
 	m := grype.VulnerabilityMatcher{
-		VulnerabilityProvider: d.provider,
-		Matchers:              ledger.watch(matchers()),
+		VulnerabilityProvider: unmetered{d.provider},
+		Matchers:              ahead(ctx, d.provider, ledger.watch(matchers()), packages),
 		IgnoreRules:           kernelHeaders(),
 	}
 	matches, _, err := m.FindMatchesContext(ctx, packages, where)
@@ -50,6 +50,7 @@ func (d *DB) match(ctx context.Context, inv *catalog.Inventory) (finding.Report,
 
 	r := finding.Report{
 		Subject:        inv.Document.Subject,
+		Platform:       inv.Document.Platform,
 		Scanner:        "grype",
 		ScannerVersion: grypeVersion(),
 		Findings:       []finding.Finding{},

@@ -42,21 +42,16 @@ func noVersion(p pkg.Package) bool {
 	return p.Version == "" || p.Version == cataloging.UnknownStubValue
 }
 
-// distroOf is the distribution with the fix channels grype knows for it, and
-// without any other: a channel that no data exists for finds nothing.
+// distroOf is the distribution with the fix channels that grype applies without
+// being told.
 func distroOf(found *syftsbom.SBOM) *distro.Distro {
-	channels := distro.DefaultFixChannels()
-	d := distro.FromRelease(found.Artifacts.LinuxDistribution, channels)
-	if d == nil {
+	if found.Artifacts.LinuxDistribution == nil {
 		return nil
 	}
-	for _, c := range channels {
-		if slices.Contains(c.IDs, strings.ToLower(d.ID())) {
-			return d
-		}
-	}
-	d.Channels = nil
-	return d
+	// Grype rewrites the names of similar distributions where they stand.
+	release := *found.Artifacts.LinuxDistribution
+	release.IDLike = slices.Clone(release.IDLike)
+	return distro.FromRelease(&release, distro.DefaultFixChannels())
 }
 
 // comprehensive are the distributions that also publish what they have not

@@ -97,7 +97,7 @@ func (d *DB) describe(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && d.isDatabase(ctx):
+	case errors.Is(err, sql.ErrNoRows), err != nil && d.isDatabase(ctx):
 		return fmt.Errorf("%w: it has no version 6 metadata", ErrSchema)
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)

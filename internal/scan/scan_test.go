@@ -2,7 +2,10 @@ package scan_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -76,13 +79,13 @@ func TestMatch(t *testing.T) {
 		{
 			ID:       "CVE-2023-4911",
 			Package:  finding.Package{Name: "libc6", Version: "2.36-9", Type: "deb", PURL: "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12&upstream=glibc", Locations: []string{"/var/lib/dpkg/status"}, Upstream: "glibc"},
-			Severity: finding.High, SeveritySource: "vendor debian", FixedIn: []string{"2.36-9+deb12u3"}, FixState: "fixed", KEV: true,
+			Severity: finding.High, SeveritySource: "vendor:debian", FixedIn: []string{"2.36-9+deb12u3"}, FixState: "fixed", KEV: true,
 			Namespace: "debian:distro:debian:12", Constraint: "<2.36-9+deb12u3", URL: "https://advisories.example/CVE-2023-4911",
 		},
 		{
 			ID: "GHSA-35jh-r3h4-6jhm", Aliases: []string{"CVE-2021-23337"},
 			Package:  finding.Package{Name: "lodash", Version: "4.17.20", Type: "npm", PURL: "pkg:npm/lodash@4.17.20", Locations: []string{"/app/node_modules/lodash/package.json"}},
-			Severity: finding.High, SeveritySource: "cvss github", FixedIn: []string{"4.17.21"}, FixState: "fixed",
+			Severity: finding.High, SeveritySource: "cvss:github", FixedIn: []string{"4.17.21"}, FixState: "fixed",
 			Namespace: "github:language:javascript", Constraint: "<4.17.21", URL: "https://advisories.example/GHSA-35jh-r3h4-6jhm",
 		},
 		{
@@ -114,7 +117,9 @@ func TestMatch(t *testing.T) {
 // A gate that trusts "no findings" must hear when there was nothing to find
 // findings in.
 func TestCoverage(t *testing.T) {
-	dir := scantest.Database(t, glibc)
+	dir := scantest.Database(t, glibc,
+		scantest.Advisory{ID: "CVE-1", Provider: "debian", Type: "python", Package: "requests", Distro: "debian 12 bookworm"},
+	)
 	report := match(t, dir, catalogtest.Merge(
 		catalogtest.Debian(), catalogtest.Dpkg("libc6 2.36-9+deb12u3 glibc"),
 		catalogtest.Wheel("requests", "2.30.0"), catalogtest.Npm("lodash", "4.17.20"),
@@ -174,5 +179,97 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("%v comes without a hint", err)
 			}
 		})
+	}
+}
+
+// Grype logs a look-up that fails and goes on as if nothing had been found.
+func TestMatchFailsClosed(t *testing.T) {
+	for name, files := range map[string]catalogtest.Files{
+		"deb":    catalogtest.Merge(catalogtest.Debian(), catalogtest.Dpkg("libc6 2.36-9 glibc")),
+		"python": catalogtest.Wheel("requests", "2.30.0"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := scantest.Database(t, glibc, scantest.Advisory{ID: "PYSEC-1", Type: "python", Package: "requests", Affected: "<2.31.0"})
+			change(t, dir, `UPDATE blobs SET value = '{'`)
+			db, err := scan.Open(t.Context(), dir, finding.Database{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			report, err := db.Match(t.Context(), inventory(t, catalogtest.Image(t, files)))
+			if err == nil {
+				t.Fatalf("a damaged database gives a report with %d findings", len(report.Findings))
+			}
+		})
+	}
+}
+
+func TestMatchStops(t *testing.T) {
+	db, err := scan.Open(t.Context(), scantest.Database(t, glibc), finding.Database{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	inv := inventory(t, catalogtest.Image(t, catalogtest.Wheel("requests", "2.30.0")))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := db.Match(ctx, inv); !errors.Is(err, context.Canceled) {
+		t.Errorf("Match gave %v, want it to stop", err)
+	}
+}
+
+func TestOpenRefusesOtherSchemas(t *testing.T) {
+	for name, statement := range map[string]string{
+		"version 5":   `UPDATE db_metadata SET model = 5`,
+		"no metadata": `DROP TABLE db_metadata`,
+		"no row":      `DELETE FROM db_metadata`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := scantest.Database(t, glibc)
+			change(t, dir, statement)
+			if _, err := scan.Open(t.Context(), dir, finding.Database{}); !errors.Is(err, scan.ErrSchema) {
+				t.Errorf("Open gave %v, want ErrSchema", err)
+			}
+		})
+	}
+}
+
+// change rewrites a database behind everybody's back.
+func change(t testing.TB, dir, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "vulnerability.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	dir := scantest.Database(t, glibc)
+	raw, err := os.ReadFile(filepath.Join(dir, "vulnerability.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{
+		"":             fmt.Sprintf("sha256:%x", sha256.Sum256(raw)),
+		"sha256:given": "sha256:given",
+	} {
+		db, err := scan.Open(t.Context(), dir, finding.Database{Digest: given, Source: "https://mirror.example/db", Signed: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.Database(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Digest != want || got.Source != "https://mirror.example/db" || !got.Signed || got.Built.IsZero() {
+			t.Errorf("the database is %+v, want digest %s", got, want)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -36,6 +36,8 @@ type Advisory struct {
 	// may be empty; the word ranks first.
 	Severity string
 	CVSS     string
+	// SeveritySource says where the severity comes from.
+	SeveritySource string
 	// KEV puts every CVE among ID and Aliases into the catalogue of known
 	// exploited vulnerabilities.
 	KEV bool
@@ -107,11 +109,11 @@ func handle(a Advisory) *v6.VulnerabilityHandle {
 		References: []v6.Reference{{URL: "https://advisories.example/" + a.ID}},
 	}
 	if a.Severity != "" {
-		blob.Severities = append(blob.Severities, v6.Severity{Scheme: v6.SeveritySchemeCHMLN, Value: a.Severity, Rank: 1})
+		blob.Severities = append(blob.Severities, v6.Severity{Scheme: v6.SeveritySchemeCHMLN, Value: a.Severity, Source: a.SeveritySource, Rank: 1})
 	}
 	if a.CVSS != "" {
 		blob.Severities = append(blob.Severities, v6.Severity{
-			Scheme: v6.SeveritySchemeCVSS, Value: v6.CVSSSeverity{Vector: a.CVSS, Version: "3.1"}, Rank: 2,
+			Scheme: v6.SeveritySchemeCVSS, Value: v6.CVSSSeverity{Vector: a.CVSS, Version: "3.1"}, Source: a.SeveritySource, Rank: 2,
 		})
 	}
 	return &v6.VulnerabilityHandle{
