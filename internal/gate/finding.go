@@ -56,24 +56,24 @@ func (j *judge) weigh(f finding.Finding) (kind Kind, how, why string) {
 	return kind, how, why
 }
 
-// excuse gives the exception that holds for f, or else the one that did last.
+// excuse gives the exception that holds for f, or else the one that no longer
+// does; of several, the one that lasts longest.
 func (j *judge) excuse(f finding.Finding) (held, expired *policy.Exception) {
+	var last *policy.Exception
 	for i := range j.gate.Exceptions {
 		e := &j.gate.Exceptions[i]
 		if !complete(*e) || !f.Is(e.ID) || !f.Package.Is(e.Package) || !sameRepository(e.Image, j.image) {
 			continue
 		}
 		j.used[i] = true
-		switch {
-		case j.now.Before(e.Expires):
-			if held == nil {
-				held = e
-			}
-		case expired == nil || e.Expires.After(expired.Expires):
-			expired = e
+		if last == nil || e.Expires.After(last.Expires) {
+			last = e
 		}
 	}
-	return held, expired
+	if last != nil && j.now.Before(last.Expires) {
+		return last, nil
+	}
+	return nil, last
 }
 
 // complete says that an exception has all that makes it one. Policy files have

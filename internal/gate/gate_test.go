@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -121,6 +122,9 @@ func check(t *testing.T, rows []row) {
 			}
 			if len(d.Excepted) != test.excepted || len(d.Expired) != test.expired {
 				t.Errorf("excepted %v, expired %v", d.Excepted, d.Expired)
+			}
+			if _, err := json.Marshal(d); err != nil {
+				t.Errorf("cannot be written: %v", err)
 			}
 			for _, reason := range append(d.Refusals, d.Warnings...) {
 				if reason.Reason == "" || strings.HasSuffix(reason.Reason, ".") {
@@ -244,6 +248,18 @@ func TestExpiredExceptionIsShownWithItsDay(t *testing.T) {
 		}
 		if got, want := d.Expired[0].String(), "DSA-1 in openssl 3.0.1-1: exception of alice until 2026-10-23: not reachable"; got != want {
 			t.Errorf("expired %q, want %q", got, want)
+		}
+	}
+}
+
+func TestTheExceptionThatLastsLongestIsShown(t *testing.T) {
+	r := clean()
+	r.Findings = []finding.Finding{vulnerability()}
+	short, long := exception(), exception(func(e *policy.Exception) { e.Expires, e.Author = now.AddDate(0, 1, 0), "carol" })
+	for _, order := range [][]policy.Exception{{short, long}, {long, short}} {
+		d := gate.Decide(policy.Gate{Exceptions: order}, image, r, nil, now)
+		if len(d.Excepted) != 1 || d.Excepted[0].Exception.Author != "carol" || len(d.Warnings) > 0 {
+			t.Errorf("excepted %v, warnings %v", d.Excepted, d.Warnings)
 		}
 	}
 }

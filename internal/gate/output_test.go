@@ -55,7 +55,7 @@ func everything(t testing.TB) gate.Decision {
 	r.Uncomparable = []finding.Package{{Name: "odd", Version: "?", Type: "generic"}}
 	g := policy.Gate{Exceptions: []policy.Exception{
 		exception(func(e *policy.Exception) { e.Package = "excepted" }),
-		exception(func(e *policy.Exception) { e.Package, e.Expires = "expired", now }),
+		exception(func(e *policy.Exception) { e.Package, e.Expires, e.Author = "expired", now, "<b>al|ice" }),
 		exception(func(e *policy.Exception) { e.Package = "absent" }),
 		exception(func(e *policy.Exception) { e.Reason = "" }),
 	}}
