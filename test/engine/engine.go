@@ -99,6 +99,7 @@ func (e *Engine) launch() error {
 		"--pidfile", filepath.Join(e.dir, "pid"),
 		"--iptables=false",
 		"--ip-forward=false",
+		"--log-level=warn",
 	)
 	// Wait returns only when every process that holds these two is gone: dockerd, its containerd and the shims.
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/hallmark-sh/hallmark/internal/advisory"
 	"github.com/hallmark-sh/hallmark/internal/cli"
@@ -67,7 +69,9 @@ func (r *requests) count() int {
 	return len(r.all)
 }
 
-func newScene(t *testing.T, gate string) *scene {
+// newScene sets the scene for a policy with these lines for build and gate; ARCHIVE in them is the image as `docker save`
+// writes it, and DIGEST its digest.
+func newScene(t *testing.T, build, gate string) *scene {
 	t.Helper()
 	dir := t.TempDir()
 	s := &scene{
@@ -86,7 +90,22 @@ func newScene(t *testing.T, gate string) *scene {
 	t.Cleanup(server.Close)
 	s.registry = strings.TrimPrefix(server.URL, "http://")
 	s.makeAdvisories(t, dir)
-	s.makeSource(t, gate)
+	if strings.Contains(build, "ARCHIVE") {
+		archive := filepath.Join(dir, "storefront.tar")
+		if err := debian.Build(t.Context(), archive); err != nil {
+			t.Fatal(err)
+		}
+		img, err := tarball.ImageFromPath(archive, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := img.ConfigName()
+		if err != nil {
+			t.Fatal(err)
+		}
+		build = strings.NewReplacer("ARCHIVE", archive, "DIGEST", config.String()).Replace(build)
+	}
+	s.makeSource(t, build, gate)
 	return s
 }
 
@@ -104,7 +123,7 @@ func (s *scene) makeAdvisories(t *testing.T, dir string) {
 	}
 }
 
-func (s *scene) makeSource(t *testing.T, gate string) {
+func (s *scene) makeSource(t *testing.T, build, gate string) {
 	t.Helper()
 	if err := os.Mkdir(s.home, 0o755); err != nil {
 		t.Fatal(err)
@@ -115,7 +134,7 @@ func (s *scene) makeSource(t *testing.T, gate string) {
 	policy := strings.Join([]string{
 		"version: 1",
 		"image: " + s.registry + "/" + repository,
-		"build: {docker: {}}",
+		build,
 		"identity: {issuer: " + issuer + ", repository: " + repository + ", workflow: " + workflow + ", ref: " + branch + "}",
 		"trust: {root: local, state: " + s.state + "}",
 		"advisories: {from: " + s.advisories + "}",
@@ -180,7 +199,15 @@ func (a answer) document(t *testing.T, name string, into any) {
 }
 
 func TestRelease(t *testing.T) {
-	s := newScene(t, "")
+	for _, test := range []struct{ name, build string }{
+		{"docker archive", "build: {layout: {path: ARCHIVE, digest: DIGEST}}"},
+		{"Dockerfile", "build: {docker: {}}"},
+	} {
+		t.Run(test.name, func(t *testing.T) { testRelease(t, newScene(t, test.build, "")) })
+	}
+}
+
+func testRelease(t *testing.T, s *scene) {
 	released := s.release(t, 0)
 	if released.Outcome != "released" {
 		t.Errorf("outcome %q, want released", released.Outcome)
@@ -204,7 +231,7 @@ func TestRelease(t *testing.T) {
 
 // TestRefused shows what the registry sees of an image the gate refuses.
 func TestRefused(t *testing.T) {
-	s := newScene(t, "gate: {severity: medium}")
+	s := newScene(t, "build: {layout: {path: ARCHIVE, digest: DIGEST}}", "gate: {severity: medium}")
 	if refused := s.release(t, 3); refused.Outcome != "refused" {
 		t.Errorf("outcome %q, want refused", refused.Outcome)
 	}
@@ -233,6 +260,9 @@ func (s *scene) compareSBOM(t *testing.T, released answer) {
 	} {
 		var want []string
 		for _, p := range packages {
+			if kind == "pypi" {
+				p.Name = projectName(p.Name)
+			}
 			want = append(want, p.Name+" "+p.Version)
 		}
 		if diff := cmp.Diff(set(want), set(got[kind])); diff != "" {
@@ -240,6 +270,11 @@ func (s *scene) compareSBOM(t *testing.T, released answer) {
 		}
 		t.Logf("%s: %d installed, %d in the SBOM", kind, len(set(want)), len(set(got[kind])))
 	}
+}
+
+// projectName is the one spelling of a Python project's name, by PEP 503.
+func projectName(name string) string {
+	return strings.ToLower(regexp.MustCompile(`[-_.]+`).ReplaceAllString(name, "-"))
 }
 
 // compareFindings runs the grype command line on the image in the registry with the same database.
