@@ -20,7 +20,7 @@ func keychain(first []authn.Keychain) authn.Keychain {
 	chain := append([]authn.Keychain{}, first...)
 	chain = append(chain,
 		dockerKeychain{},
-		ecrKeychain{authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard)))},
+		authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard))),
 		github.Keychain,
 	)
 	return authn.NewMultiKeychain(chain...)
@@ -41,17 +41,6 @@ func (dockerKeychain) ResolveContext(ctx context.Context, target authn.Resource)
 		return nil, hint.Add(err, "repair the docker configuration (config.json) or the credential helper it names for %s", target.RegistryStr())
 	}
 	return auth, nil
-}
-
-// ecrKeychain keeps the Amazon helper away from every other host, so that
-// nothing waits for Amazon's metadata service without need.
-type ecrKeychain struct{ inner authn.Keychain }
-
-func (k ecrKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	if !isECR(target.RegistryStr()) {
-		return authn.Anonymous, nil
-	}
-	return k.inner.Resolve(target)
 }
 
 func isECR(host string) bool {

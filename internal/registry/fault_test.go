@@ -265,6 +265,7 @@ func TestLies(t *testing.T) {
 			faults := map[string]disturbed{"header": {do: registrytest.LieInHeader(), check: lie}}
 			if s.method == http.MethodGet && !strings.HasPrefix(s.path, "/manifests/v1") {
 				faults["body"] = disturbed{do: registrytest.LieInBody(), check: lie}
+				faults["both"] = disturbed{do: registrytest.LieInBoth(), check: lie}
 			}
 			return faults
 		case "evidence/read bundle":
@@ -330,6 +331,43 @@ func TestUploadBeginsAnew(t *testing.T) {
 		t.Errorf("began %d uploads, want 3", n)
 	}
 	whole(t, d)
+}
+
+// The answer to the end of an upload is lost: the blob is there, and is not sent
+// again.
+func TestUploadIsNotRepeated(t *testing.T) {
+	noCredentials(t)
+	server := registrytest.Start(t, registrytest.Options{})
+	server.Disturb(registrytest.Fault{Method: "PUT", Path: "/blobs/uploads/", Do: registrytest.LoseAnswer()})
+	d, err := newClient(t, registry.Options{}).Push(t.Context(), anImage(t, 13, 1, 2<<20), server.Repository(t, "app"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := server.Count("POST", "/blobs/uploads/"); n != 2 {
+		t.Errorf("began %d uploads, want 2", n)
+	}
+	whole(t, d)
+}
+
+// A transport of the caller's own may report the end of a context as it likes.
+func TestStallOverOwnTransport(t *testing.T) {
+	noCredentials(t)
+	server := registrytest.Start(t, registrytest.Options{})
+	server.Disturb(registrytest.Fault{Method: "GET", Path: "/manifests/", Do: registrytest.Hang()})
+	client := newClient(t, registry.Options{Stall: 200 * time.Millisecond, Transport: vague{http.DefaultTransport}})
+	if _, err := client.Resolve(t.Context(), server.Repository(t, "app").Tag("v1")); !errors.Is(err, registry.ErrStalled) {
+		t.Errorf("got %v, want ErrStalled", err)
+	}
+}
+
+type vague struct{ inner http.RoundTripper }
+
+func (v vague) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := v.inner.RoundTrip(req)
+	if err != nil && req.Context().Err() != nil {
+		err = errors.New("request cancelled")
+	}
+	return resp, err
 }
 
 // A layout whose file is not what its name says is not pushed.

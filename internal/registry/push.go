@@ -67,11 +67,22 @@ func readTree(built image.Built) ([]node, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{path: path, dir: built.Dir, seen: map[v1.Hash]bool{}}
-	if err := t.add(built.Digest, 0); err != nil {
+	index, err := path.ImageIndex()
+	if err != nil {
 		return nil, err
 	}
-	return t.nodes, nil
+	top, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{path: path, dir: built.Dir, seen: map[v1.Hash]bool{}}
+	for _, d := range top.Manifests {
+		if d.Digest == built.Digest {
+			err := t.add(d, 0)
+			return t.nodes, err
+		}
+	}
+	return nil, fmt.Errorf("index.json does not list %s", built.Digest)
 }
 
 type tree struct {
@@ -81,7 +92,8 @@ type tree struct {
 	nodes []node
 }
 
-func (t *tree) add(h v1.Hash, depth int) error {
+func (t *tree) add(d v1.Descriptor, depth int) error {
+	h := d.Digest
 	if t.seen[h] {
 		return nil
 	}
@@ -93,7 +105,7 @@ func (t *tree) add(h v1.Hash, depth int) error {
 	if err != nil {
 		return err
 	}
-	m, err := newManifest(raw, "")
+	m, err := newManifest(raw, d.MediaType)
 	if err != nil {
 		return fmt.Errorf("%s: %w", h, err)
 	}
@@ -107,7 +119,7 @@ func (t *tree) add(h v1.Hash, depth int) error {
 			return fmt.Errorf("index %s: %w", h, err)
 		}
 		for _, child := range index.Manifests {
-			if err := t.add(child.Digest, depth+1); err != nil {
+			if err := t.add(child, depth+1); err != nil {
 				return err
 			}
 		}
@@ -230,8 +242,8 @@ func (s *session) pushManifest(ctx context.Context, m manifest) error {
 	if err != nil {
 		return fmt.Errorf("reading back manifest %s: %w", digest, err)
 	}
-	if !bytes.Equal(back.raw, m.raw) || back.descriptor.MediaType != m.descriptor.MediaType {
-		return fmt.Errorf("reading back manifest %s: the registry gives something else than it was given", digest)
+	if back.descriptor.MediaType != m.descriptor.MediaType {
+		return fmt.Errorf("reading back manifest %s: it was stored as %s and came back as %q", digest, m.descriptor.MediaType, tame(string(back.descriptor.MediaType)))
 	}
 	s.remember(back)
 	return nil

@@ -2,7 +2,9 @@ package registrytest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -194,13 +196,21 @@ func LieInHeader() Disturbance {
 
 // LieInBody gives other content than was stored, of the same length, under the
 // digest asked for.
-func LieInBody() Disturbance {
+func LieInBody() Disturbance { return lieInBody(false) }
+
+// LieInBoth is LieInBody with the digest of the false content in the header.
+func LieInBoth() Disturbance { return lieInBody(true) }
+
+func lieInBody(confess bool) Disturbance {
 	return func(_ *Server, w http.ResponseWriter, req *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
 		next.ServeHTTP(rec, req)
 		body := bytes.Replace(rec.Body.Bytes(), []byte(`"schemaVersion":2`), []byte(`"schemaVersion":3`), 1)
 		if bytes.Equal(body, rec.Body.Bytes()) && len(body) > 0 {
 			body[len(body)/2] ^= 1
+		}
+		if confess {
+			rec.Header().Set("Docker-Content-Digest", fmt.Sprintf("sha256:%x", sha256.Sum256(body)))
 		}
 		replay(w, rec, body)
 	}
