@@ -113,13 +113,15 @@ func unpack(ctx context.Context, from io.Reader, dir string) error {
 	limit := &io.LimitedReader{R: z, N: maxDatabase}
 	found := false
 	t := tar.NewReader(limit)
-	for {
+	for n := 0; ; n++ {
 		h, err := t.Next()
 		switch {
 		case errors.Is(err, io.EOF) && found:
 			return nil
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("no %s in it", v6.VulnerabilityDBFileName)
+		case n == 0 && (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)):
+			return errors.New("it is neither a database nor an archive of one")
 		case err != nil:
 			if limit.N <= 0 {
 				err = fmt.Errorf("larger than %d bytes unpacked", int64(maxDatabase))

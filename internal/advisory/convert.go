@@ -50,6 +50,15 @@ type Problem struct {
 	Lost bool `json:"lost"`
 }
 
+// String tells the problem in one line.
+func (p Problem) String() string {
+	what := strings.Join(slices.DeleteFunc([]string{p.Source, p.ID, p.Package}, func(s string) bool { return s == "" }), ": ")
+	if p.Lost {
+		return what + ": left out: " + p.Reason
+	}
+	return what + ": " + p.Reason
+}
+
 // aliasesOf gives the other names of the same vulnerability. What a record
 // merely relates to is not among them.
 func aliasesOf(r osv.Record) []string {

@@ -132,18 +132,21 @@ func (o *Options) download(ctx context.Context, d downloader, at remote) (artifa
 		return artifact{}, err
 	}
 	var doc latest
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return artifact{}, &Error{Code: Unreachable, Path: at.name, Err: fmt.Errorf("reading %s: %w", latestName, err)}
+	refuse := func(code Code, err error) (artifact, error) {
+		err = fmt.Errorf("reading %s: %w", latestName, err)
+		return artifact{}, hint.Add(&Error{Code: code, Path: at.name, Err: err}, "name the base of a mirror of grype's version 6 databases, or an archive")
 	}
-	if !strings.HasPrefix(doc.Schema, "v6.") && !strings.HasPrefix(doc.Schema, "6.") {
-		err := &Error{Code: OtherSchema, Path: at.name, Err: fmt.Errorf("%s tells schema %q", latestName, doc.Schema)}
-		return artifact{}, hint.Add(err, "name the base of a mirror of grype's version 6 databases")
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return refuse(Unreachable, err)
+	}
+	if !strings.HasPrefix(strings.TrimPrefix(doc.Schema, "v"), "6.") {
+		return refuse(OtherSchema, fmt.Errorf("it tells schema %q", doc.Schema))
 	}
 	if _, err := (cache{o.CacheDir}).path(doc.Digest); err != nil {
-		return artifact{}, &Error{Code: Unreachable, Path: at.name, Err: fmt.Errorf("%s tells no checksum: %w", latestName, err)}
+		return refuse(Unreachable, fmt.Errorf("it tells no checksum: %w", err))
 	}
 	if doc.Path == "" || !filepath.IsLocal(doc.Path) {
-		return artifact{}, &Error{Code: Unreachable, Path: at.name, Err: fmt.Errorf("%s tells the path %q", latestName, doc.Path)}
+		return refuse(Unreachable, fmt.Errorf("it tells the path %q", doc.Path))
 	}
 	return o.archiveAt(ctx, d, at.beside(doc.Path), doc.Digest)
 }

@@ -1,6 +1,7 @@
 package advisory
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -111,12 +112,15 @@ func (w *writer) once(key, table, columns string, values ...any) (int64, error) 
 }
 
 func (w *writer) blob(value any) (int64, error) {
-	text, err := json.Marshal(value)
-	if err != nil {
+	// As grype encodes them: < and > stay as they are, and a newline ends each.
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
 		return 0, err
 	}
-	sum := sha256.Sum256(text)
-	return w.once(string(sum[:]), "blobs", "value", string(text))
+	sum := sha256.Sum256(text.Bytes())
+	return w.once(string(sum[:]), "blobs", "value", text.String())
 }
 
 func (w *writer) all(c content) error {
