@@ -116,7 +116,7 @@ func (c checker) goBuild(path string, b GoBuild) {
 		}
 	}
 	if b.Base != "" {
-		if _, err := name.NewDigest(b.Base); err != nil {
+		if !isPinned(b.Base) {
 			c.wrong(path+".base", "must name the base image by digest, such as ghcr.io/acme/base@sha256:..., so that the same commit gives the same image")
 		}
 	}
@@ -126,6 +126,18 @@ func (c checker) goBuild(path string, b GoBuild) {
 		}
 	}
 	c.variables(path+".env", b.Env)
+}
+
+// isPinned says that base names an image by digest: repository@digest in a
+// registry, or oci:FOLDER@digest in an OCI layout.
+func isPinned(base string) bool {
+	if layout, ok := strings.CutPrefix(base, "oci:"); ok {
+		folder, digest, _ := strings.Cut(layout, "@")
+		_, err := v1.NewHash(digest)
+		return folder != "" && err == nil
+	}
+	_, err := name.NewDigest(base)
+	return err == nil
 }
 
 func (c checker) layout(path string, b LayoutBuild) {

@@ -62,7 +62,8 @@ type GoBuild struct {
 	Package string `yaml:"package,omitempty" json:"package,omitempty"`
 	// Platforms lists os/arch[/variant]; default linux/amd64.
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
-	// Base is an image by digest to build upon; default scratch with CA
+	// Base is an image by digest to build upon, in a registry or, written
+	// oci:FOLDER@sha256:..., in an OCI layout; default scratch with CA
 	// certificates left out.
 	Base string `yaml:"base,omitempty" json:"base,omitempty"`
 	// Ldflags and Tags go to the go tool as they are.
