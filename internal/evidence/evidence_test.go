@@ -30,6 +30,22 @@ func TestStrict(t *testing.T) {
 		{"strings that look like JSON", `{"a":"{\"a\":1","b":"\\","c":"\\\"","a\"":1}`, ""},
 		{"many keys", "{" + strings.Join(many, ",") + "}", ""},
 		{"deep enough", strings.Repeat("[", 128) + strings.Repeat("]", 128), ""},
+		{"numbers", `[0,-0,1.5,-1.25e+10,1E-2,1e5,120]`, ""},
+		{"words", `[true,false,null]`, ""},
+		{"empty object and array", `{"a":{},"b":[ ]}`, ""},
+		{"leading zero", `01`, "something after"},
+		{"no digit", `-`, "bad number"},
+		{"no digit after the point", `1.`, "bad number"},
+		{"no digit in the exponent", `1e+`, "bad number"},
+		{"no end of a string", `{"a":"b`, "string without end"},
+		{"control character", "\"\n\"", "control character"},
+		{"bad escape", `"\x"`, "bad escape"},
+		{"bad Unicode escape", `"\u12g4"`, `bad \u escape`},
+		{"key that is none", `{1:2}`, "no key"},
+		{"key without end", `{"a`, "string without end"},
+		{"no colon", `{"a" 1}`, "no colon"},
+		{"no comma", `[1 2]`, "neither a comma"},
+		{"comma at the end", `[1,]`, "no value"},
 		{"empty", "  ", "empty"},
 		{"cut off", `{"a":`, "no value"},
 		{"two values", `{} {}`, "something after"},
@@ -176,6 +192,11 @@ func TestParseBundle(t *testing.T) {
 		{"cut off", good[:len(good)/2], "", "malformed"},
 		{"other media type", strings.Replace(good, "sigstore.bundle", "sigstore.thing", 1), "", "is not a bundle's"},
 		{"other payload type", strings.Replace(good, "in-toto+json", "else+json", 1), "", "payload type"},
+		{"payload type of another kind", strings.Replace(good, `"payloadType":"application/vnd.in-toto+json"`, `"payloadType":1`, 1), "", "payloadType: json"},
+		{"envelope of another kind", `{"mediaType":"` + evidence.BundleMediaType + `","dsseEnvelope":1}`, "", "payload type"},
+		{"payload of another kind", strings.Replace(good, `"payload":"`, `"payload":1,"x":"`, 1), "", "payload: no text"},
+		{"payload with an escape", strings.Replace(good, `"payload":"e`, `"payload":"\u0065`, 1), evidence.Scan, ""},
+		{"message of another kind", strings.Replace(message, `"messageDigest":{`, `"messageDigest":1,"x":{`, 1), "", "cannot unmarshal"},
 		{"bad base64", strings.Replace(good, `"payload":"`, `"payload":"!`, 1), "", "payload: illegal"},
 		{"payload not a statement", envelope(`{}`), "", "reading in-toto statement"},
 		{"two payloads", strings.Replace(good, `"payload":`, `"payload":"","payload":`, 1), "", "twice"},
@@ -245,6 +266,22 @@ func TestLines(t *testing.T) {
 	}
 	if err := evidence.WriteLines(&file, []evidence.Signed{{Bundle: []byte("{")}}); err == nil {
 		t.Error("a broken bundle was written")
+	}
+}
+
+func TestSignedStatement(t *testing.T) {
+	good := envelope(statement(t))
+	s, err := evidence.Signed{Bundle: []byte(good)}.Statement()
+	if err != nil || s.PredicateType != evidence.Scan || !s.IsAbout(subject) {
+		t.Errorf("statement %+v, %v", s, err)
+	}
+	for text, want := range map[string]string{
+		"{":  "malformed",
+		"{}": "no envelope",
+		strings.Replace(good, "in-toto+json", "else+json", 1): "payload type",
+	} {
+		_, err := evidence.Signed{Bundle: []byte(text)}.Statement()
+		matches(t, err, want)
 	}
 }
 

@@ -42,7 +42,8 @@ func built() image.Built {
 	}
 }
 
-// run is what GitHub's token says of a push to a tag whose name holds an @.
+// run is what GitHub's token says of a job in a reusable workflow, for a tag
+// whose name holds an @, under a workflow taken from another ref.
 func run() oidc.Claims {
 	return oidc.Claims{
 		Issuer:            oidc.GitHubIssuer,
@@ -53,7 +54,7 @@ func run() oidc.Claims {
 		RepositoryOwnerID: "583231",
 		Ref:               "refs/tags/app@1.2.0",
 		SHA:               commit,
-		WorkflowRef:       "acme/app/.github/workflows/release.yml@refs/tags/app@1.2.0",
+		WorkflowRef:       "acme/app/.github/workflows/release.yml@refs/heads/release@next",
 		JobWorkflowRef:    "acme/build/.github/workflows/image.yml@refs/tags/v3",
 		EventName:         "push",
 		RunID:             "2436960022",

@@ -32,7 +32,7 @@ func TestRead(t *testing.T) {
 			Version: "v1", BuildType: provenance.GitHubWorkflow,
 			BuilderID:  "https://github.com/acme/build/.github/workflows/image.yml@refs/tags/v3",
 			Repository: repository, Ref: "refs/tags/app@1.2.0", Commit: commit,
-			WorkflowPath: ".github/workflows/release.yml", WorkflowRef: "refs/tags/app@1.2.0",
+			WorkflowPath: ".github/workflows/release.yml", WorkflowRef: "refs/heads/release@next",
 			RunURI: repository + "/actions/runs/2436960022/attempts/2",
 			Event:  "push", RepositoryID: "1296269", OwnerID: "583231", Runner: "github-hosted",
 			Dependencies: []provenance.Dependency{{
