@@ -15,7 +15,6 @@ import (
 	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	"github.com/sigstore/rekor-tiles/v2/pkg/types/hashedrekord"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"google.golang.org/protobuf/encoding/protojson"
 )
@@ -100,14 +99,14 @@ func provenKey(req *fulciopb.CreateSigningCertificateRequest, name string) (cryp
 		if err := csr.CheckSignature(); err != nil {
 			return nil, fmt.Errorf("checking possession of the key: %w", err)
 		}
-		return csr.PublicKey, goodkey.ValidatePubKey(csr.PublicKey)
+		return csr.PublicKey, fit(csr.PublicKey)
 	}
 	key, err := cryptoutils.UnmarshalPEMToPublicKey([]byte(req.GetPublicKeyRequest().GetPublicKey().GetContent()))
 	if err != nil {
 		return nil, fmt.Errorf("reading public key: %w", err)
 	}
-	if err := goodkey.ValidatePubKey(key); err != nil {
-		return nil, fmt.Errorf("reading public key: %w", err)
+	if err := fit(key); err != nil {
+		return nil, err
 	}
 	verifier, err := signature.LoadDefaultVerifier(key)
 	if err != nil {
@@ -118,4 +117,13 @@ func provenKey(req *fulciopb.CreateSigningCertificateRequest, name string) (cryp
 		return nil, fmt.Errorf("checking possession of the key: %w", err)
 	}
 	return key, nil
+}
+
+// fit refuses a key that no signature of Sigstore's may be made with, such as
+// a short one.
+func fit(key crypto.PublicKey) error {
+	if _, err := signature.GetDefaultAlgorithmDetails(key); err != nil {
+		return fmt.Errorf("reading public key: %w", err)
+	}
+	return nil
 }
