@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -90,21 +91,23 @@ func (w *watch) failed() (name, said string) {
 // fromStep is the name of a step that fetches a base image, as BuildKit's
 // Dockerfile frontend writes it, and of the one that fetches a frontend named
 // by a syntax line.
-var fromStep = regexp.MustCompile(`^(?:\[[^\]]*\] FROM|docker-image://|resolve image config for docker-image://) ?(\S+)`)
+var fromStep = regexp.MustCompile(`^(?:\[[^\]]*\] FROM |(?:resolve image config for )?docker-image://|resolve image config for )(\S+)`)
 
 // bases lists the images the build read, as BuildKit names them: with their
-// digest when it resolved one.
+// digest when it resolved one. A name that stands with its digest elsewhere is
+// not listed without it.
 func (w *watch) bases() []string {
 	var out []string
-	seen := make(map[string]bool)
+	resolved := make(map[string]bool)
 	for _, s := range w.order {
-		m := fromStep.FindStringSubmatch(s.name)
-		if m != nil && !seen[m[1]] {
-			seen[m[1]] = true
+		if m := fromStep.FindStringSubmatch(s.name); m != nil && !slices.Contains(out, m[1]) {
 			out = append(out, m[1])
+			if name, _, ok := strings.Cut(m[1], "@"); ok {
+				resolved[name] = true
+			}
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(ref string) bool { return resolved[ref] })
 }
 
 // clean takes out of a program's output what could steer a terminal.
