@@ -301,7 +301,7 @@ func TestKilled(t *testing.T) {
 	}
 	base := t.TempDir()
 	dir := base + "/trust"
-	for i := range 36 {
+	for i := range 24 {
 		if i%2 == 0 { // and from the beginning
 			if err := os.RemoveAll(dir); err != nil {
 				t.Fatal(err)
