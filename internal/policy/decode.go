@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -70,9 +71,6 @@ func (d *decoder) given(path string) bool {
 }
 
 func (d *decoder) value(node ast.Node, v reflect.Value, path string) {
-	if len(d.problems) >= maxProblems {
-		return
-	}
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
@@ -119,8 +117,8 @@ func (d *decoder) scalar(node ast.Node, v reflect.Value, path string) {
 			return
 		}
 	case *ast.IntegerNode:
-		if whole, ok := n.Value.(uint64); ok && v.Kind() == reflect.Int && whole < 1<<31 {
-			v.SetInt(int64(whole))
+		if whole, ok := n.Value.(uint64); ok && v.Kind() == reflect.Int {
+			v.SetInt(int64(min(whole, math.MaxInt32))) // no number in a policy comes near
 			return
 		}
 	}
@@ -201,15 +199,14 @@ func (d *decoder) structure(node ast.Node, v reflect.Value, path string) {
 	})
 }
 
-// pairs calls each for the keys of a mapping, in order, after refusing a key
-// that is not a word or is there twice.
+// pairs calls each for the keys of a mapping, in order, except for keys that
+// are not text. The parser has refused keys that are there twice.
 func (d *decoder) pairs(node ast.Node, path string, each func(key string, keyNode, value ast.Node)) {
 	mapping, ok := node.(ast.MapNode)
 	if !ok {
 		d.wrong(node, path, "must be keys with values, not %s", kind(node))
 		return
 	}
-	seen := map[string]bool{}
 	for pair := mapping.MapRange(); pair.Next(); {
 		word, ok := pair.Key().(*ast.StringNode)
 		if !ok {
@@ -217,11 +214,6 @@ func (d *decoder) pairs(node ast.Node, path string, each func(key string, keyNod
 			continue
 		}
 		at := join(path, word.Value)
-		if seen[word.Value] {
-			d.wrong(word, at, "the key is there twice")
-			continue
-		}
-		seen[word.Value] = true
 		d.places[at] = placeOf(pair.Value().GetToken())
 		if _, scalar := pair.Value().(ast.ScalarNode); !scalar {
 			d.places[at] = placeOf(word.GetToken())

@@ -74,7 +74,7 @@ func TestSubjectRegexp(t *testing.T) {
 	}, {
 		name:    "half of somebody",
 		who:     policy.Identity{Repository: "acme/app"},
-		refuses: []string{"", own + "refs/heads/main"},
+		refuses: []string{"", own + "refs/heads/main", "https://github.com/@refs/heads/main", "https://github.com/acme/app/@refs/heads/main"},
 	}} {
 		t.Run(test.name, func(t *testing.T) {
 			pattern := test.who.SubjectRegexp()

@@ -15,10 +15,9 @@ import (
 // with the square of the nesting, so that a small file could hold it for
 // minutes. A policy nests four deep, and an exception is sixteen tokens.
 const (
-	maxTokens       = 50000
-	maxFlowDepth    = 16 // [ and { open at once
-	maxLineNesting  = 8  // block entries begun on one line, such as "- - -"
-	maxBlockNesting = 64 // columns of indentation before a block entry
+	maxTokens      = 50000
+	maxFlowDepth   = 16 // [ and { open at once
+	maxLineNesting = 8  // block entries begun on one line, such as "- - -"
 )
 
 // parseYAML reads the one document of text, or says where it isn't one. A nil
@@ -71,7 +70,7 @@ func plain(tokens token.Tokens) *Problem {
 			if depth == 0 {
 				begun++
 			}
-			if t.Type == token.SequenceEntryType && (depth > 0 || t.Position.Column > maxBlockNesting) {
+			if t.Type == token.SequenceEntryType && depth > 0 {
 				return at(t, "a list item begins where none can")
 			}
 		}
