@@ -129,6 +129,15 @@ func TestBlob(t *testing.T) {
 			complete(t, v)
 		})
 	}
+	t.Run("by digest", func(t *testing.T) {
+		for digest, want := range map[v1.Hash]string{contentHash(): "pass", stranger: "fail other-subject"} {
+			v := verify.Digest("file", digest, plain, verify.BlobOptions{Identity: id, Anchor: w.anchor, Key: ec.Public()})
+			if got := outcomes(v)["subject"]; got != want || v.Passed() != (want == "pass") || v.Digest != digest.String() {
+				t.Errorf("%s: %s, passed %v", digest, got, v.Passed())
+			}
+			complete(t, v)
+		}
+	})
 	t.Run("stopped", func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		stop()

@@ -30,10 +30,12 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/verify"
 )
 
-// TestPublicInstance judges a true attestation of 2023, made on GitHub and
-// signed by Sigstore's public instance, by that instance's trusted root. It is
-// an npm package's, so its subject is a SHA-512.
-func TestPublicInstance(t *testing.T) {
+// npm is the digest of the package sigstore 2.0.0.
+var npm = v1.Hash{Algorithm: "sha512", Hex: "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"}
+
+// publicRelease gives its provenance, and what to judge it by.
+func publicRelease(t testing.TB) (evidence.Signed, verify.Options) {
+	t.Helper()
 	raw, err := os.ReadFile("testdata/public/bundle.json")
 	if err != nil {
 		t.Fatal(err)
@@ -42,15 +44,20 @@ func TestPublicInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	npm := v1.Hash{Algorithm: "sha512", Hex: "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"}
-	o := verify.Options{
+	return evidence.Signed{PredicateType: evidence.Provenance, Bundle: raw}, verify.Options{
 		Anchor: trust.Anchor{Material: material},
 		Policy: policy.Policy{
 			Identity: policy.Identity{Issuer: oidc.GitHubIssuer, Repository: "sigstore/sigstore-js", Workflow: ".github/workflows/release.yml", Ref: "refs/heads/main"},
 			Evidence: []string{policy.Provenance},
 		},
 	}
-	genuine := evidence.Signed{PredicateType: evidence.Provenance, Bundle: raw}
+}
+
+// TestPublicInstance judges a true attestation of 2023, made on GitHub and
+// signed by Sigstore's public instance, by that instance's trusted root. It is
+// an npm package's, so its subject is a SHA-512.
+func TestPublicInstance(t *testing.T) {
+	genuine, o := publicRelease(t)
 	for _, tt := range []struct {
 		name     string
 		signed   evidence.Signed
@@ -261,4 +268,32 @@ func TestGenerator(t *testing.T) {
 			complete(t, v)
 		})
 	}
+}
+
+// FuzzBundle changes a genuine bundle: whatever still passes must say what the
+// genuine one says.
+func FuzzBundle(f *testing.F) {
+	genuine, o := publicRelease(f)
+	want, err := genuine.Statement()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(genuine.Bundle)
+	f.Add([]byte(strings.Replace(string(genuine.Bundle), `"tlogEntries"`, `"tlogEntries":[],"x"`, 1)))
+	f.Add([]byte(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"certificate":{}},"dsseEnvelope":{}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		changed := evidence.Signed{PredicateType: evidence.Provenance, Bundle: raw}
+		v := verify.Judge(npm, []evidence.Signed{changed}, o)
+		complete(t, v)
+		if !v.Passed() {
+			return
+		}
+		got, err := changed.Statement()
+		if err != nil {
+			t.Fatalf("passed, and reads as %v", err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("passed with another statement:\n%s", diff)
+		}
+	})
 }

@@ -213,7 +213,9 @@ func TestLegacyAttestation(t *testing.T) {
 			if tt.about != nil {
 				about = tt.about(about)
 			}
-			payload, err := statement(t, evidence.CycloneDX, bom(about, 2), about).Payload()
+			made := statement(t, evidence.CycloneDX, bom(about, 2), about)
+			made.Type = evidence.StatementTypeV01
+			payload, err := made.Payload()
 			if err != nil {
 				t.Fatal(err)
 			}
