@@ -192,6 +192,7 @@ func TestRunRefuses(t *testing.T) {
 		"apk database":      {catalogtest.Files{"lib/apk/db/installed": "P:musl\nV:1.2.3\nnonsense\n\n"}, "/lib/apk/db/installed", "apk-db-cataloger"},
 		"dpkg database":     {catalogtest.Files{"var/lib/dpkg/status": "Package: a\nVersion: 1\nVersion: 2\n\n"}, "/var/lib/dpkg/status", "dpkg-db-cataloger"},
 		"dpkg, nothing in":  {catalogtest.Files{"var/lib/dpkg/status": ""}, "/var/lib/dpkg/status", "dpkg-db-cataloger"},
+		"not a jar":         {catalogtest.Files{"opt/x.jar": "PK\x03\x04"}, "/opt/x.jar", "java-archive-cataloger"},
 		"composer manifest": {catalogtest.Files{"app/vendor/composer/installed.json": "["}, "/app/vendor/composer/installed.json", "php-composer-installed-cataloger"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -227,6 +228,21 @@ func TestRunPassesOver(t *testing.T) {
 		"jar that nobody named": {
 			catalogtest.Files{"app/node_modules/lodash/package.json": `{"name":"lodash","version":"1"}`, "opt/x.jar": jar(t)},
 			"java-archive-cataloger: /opt/x.jar: no package identified in archive",
+		},
+		"executable that is none": {
+			catalogtest.Merge(sample(), catalogtest.Files{"opt/data": "\x7fELF and no more"}),
+			"cargo-auditable-binary-cataloger: /opt/data: ",
+		},
+		"library that is none": {
+			catalogtest.Merge(sample(), catalogtest.Files{"opt/x.dll": "MZ" + strings.Repeat("\x00", 200)}),
+			"dotnet-deps-binary-cataloger: /opt/x.dll: unable to parse PE file: ",
+		},
+		"broken manifest in a Debian package": {
+			catalogtest.Merge(sample(), catalogtest.Files{
+				"usr/share/x/package.json":       "{",
+				"var/lib/dpkg/info/bash.md5sums": "00000000000000000000000000000000  usr/share/x/package.json\n",
+			}),
+			"javascript-package-cataloger: /usr/share/x/package.json: ",
 		},
 		"empty status beside status.d": {
 			catalogtest.Merge(catalogtest.Debian(), catalogtest.Files{

@@ -61,6 +61,10 @@ var harmless = []struct{ cataloger, reason string }{
 	{"pe-binary-package-cataloger", ""},
 	// An archive of classes without Maven's metadata is no known package.
 	{"java-archive-cataloger", "no package identified in archive"},
+	// These two look into every executable, and every .exe and .dll. What is
+	// none, whatever its name says, cannot be run or loaded either.
+	{"cargo-auditable-binary-cataloger", "rust cataloger: unable to read dependency information: unknown file format"},
+	{"dotnet-deps-binary-cataloger", "unable to parse PE file: "},
 	// The modules of the program have been read; only details are missing.
 	{"go-module-binary-cataloger", "unable to read golang version info"},
 	{"go-module-binary-cataloger", "unable to read golang arch info"},

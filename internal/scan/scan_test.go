@@ -114,6 +114,26 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// A program that no package manager installed is known by its bytes, and only
+// a CPE names it.
+func TestMatchByCPE(t *testing.T) {
+	program := catalogtest.Files{"usr/local/go/bin/go": "\x7fELF\x00go1.21.5\x00"}
+	dir := scantest.Database(t, scantest.Advisory{
+		ID: "CVE-2024-24790", Provider: "nvd", Vendor: "golang", Package: "go", Affected: "<1.21.11", Fixed: "1.21.11", Severity: "critical",
+	})
+	report := match(t, dir, program)
+	if len(report.Findings) != 1 || report.Findings[0].Severity != finding.Critical || report.Findings[0].Namespace != "nvd:cpe" {
+		t.Errorf("findings %+v, want the one of the go command", report.Findings)
+	}
+	if diff := cmp.Diff([]finding.Coverage{{Ecosystem: "generic", Packages: 1, Covered: true}}, report.Coverage); diff != "" {
+		t.Error(diff)
+	}
+	report = match(t, scantest.Database(t, glibc), program)
+	if diff := cmp.Diff([]finding.Coverage{{Ecosystem: "generic", Packages: 1}}, report.Coverage); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A gate that trusts "no findings" must hear when there was nothing to find
 // findings in.
 func TestCoverage(t *testing.T) {

@@ -22,6 +22,9 @@ type Advisory struct {
 	Type string
 	// Package is the name the advisory is filed under.
 	Package string
+	// Vendor, when set, files the advisory under a CPE of the application
+	// Vendor:Package instead of a package of Type.
+	Vendor string
 	// Distro is "debian 12 bookworm", for operating system packages. Grype
 	// finds no row of a release by number when the image names the codename
 	// and the row does not.
@@ -72,7 +75,18 @@ func write(t testing.TB, w v6.ReadWriter, a Advisory) {
 	if err := w.AddVulnerabilities(v); err != nil {
 		t.Fatal(err)
 	}
-	if a.Package != "" {
+	switch {
+	case a.Package == "":
+	case a.Vendor != "":
+		c := &v6.AffectedCPEHandle{
+			VulnerabilityID: v.ID,
+			CPE:             &v6.Cpe{Part: "a", Vendor: a.Vendor, Product: a.Package},
+			BlobValue:       &v6.PackageBlob{Ranges: []v6.Range{affected(a)}},
+		}
+		if err := w.AddAffectedCPEs(c); err != nil {
+			t.Fatal(err)
+		}
+	default:
 		p := &v6.AffectedPackageHandle{
 			VulnerabilityID: v.ID,
 			Package:         &v6.Package{Ecosystem: a.Type, Name: a.Package},
