@@ -44,25 +44,6 @@ func (b Built) Index() (v1.ImageIndex, error) {
 	return storedIndex{built: b, raw: raw, index: index}, nil
 }
 
-// Subject describes what index.json names: the manifest or index to push.
-func (b Built) Subject() (v1.Descriptor, error) {
-	raw, err := os.ReadFile(filepath.Join(b.Dir, "index.json"))
-	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("reading layout: %w", err)
-	}
-	index, err := parseIndex(raw)
-	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("reading layout: %w", err)
-	}
-	if len(index.Manifests) != 1 || index.Manifests[0].Digest != b.Digest {
-		return v1.Descriptor{}, fmt.Errorf("reading layout %s: its index.json does not name %s", b.Dir, b.Digest)
-	}
-	return index.Manifests[0], nil
-}
-
-// Blob opens one blob of the layout, of any kind.
-func (b Built) Blob(h v1.Hash) (*os.File, error) { return os.Open(blobPath(b.Dir, h)) }
-
 // storedImage is what partial needs to know of an image in a layout.
 type storedImage struct {
 	built    Built
@@ -97,7 +78,9 @@ func (b storedBlob) Digest() (v1.Hash, error)            { return b.desc.Digest,
 func (b storedBlob) Size() (int64, error)                { return b.desc.Size, nil }
 func (b storedBlob) MediaType() (types.MediaType, error) { return b.desc.MediaType, nil }
 func (b storedBlob) Descriptor() (*v1.Descriptor, error) { return &b.desc, nil }
-func (b storedBlob) Compressed() (io.ReadCloser, error)  { return b.built.Blob(b.desc.Digest) }
+func (b storedBlob) Compressed() (io.ReadCloser, error) {
+	return os.Open(blobPath(b.built.Dir, b.desc.Digest))
+}
 
 // flatImage is an image whose layers know their uncompressed copies.
 type flatImage struct {
