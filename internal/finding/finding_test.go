@@ -173,6 +173,9 @@ func TestPackageIs(t *testing.T) {
 			t.Errorf("Is(%q) = %v", ref, got)
 		}
 	}
+	if (finding.Package{}).Is("") {
+		t.Error("nothing is something")
+	}
 	if (finding.Package{Name: "net"}).Is("pkg:golang/net") {
 		t.Error("a package without package URL is meant by one")
 	}
@@ -187,6 +190,22 @@ func TestFindingIs(t *testing.T) {
 	}
 	if (finding.Finding{}).Is("") {
 		t.Error("nothing is something")
+	}
+}
+
+func TestFixable(t *testing.T) {
+	for _, test := range []struct {
+		f    finding.Finding
+		want bool
+	}{
+		{finding.Finding{}, false},
+		{finding.Finding{FixState: "wont-fix"}, false},
+		{finding.Finding{FixState: "fixed"}, true},
+		{finding.Finding{FixState: "unknown", FixedIn: []string{"2"}}, true},
+	} {
+		if got := test.f.Fixable(); got != test.want {
+			t.Errorf("%+v: %v", test.f, got)
+		}
 	}
 }
 

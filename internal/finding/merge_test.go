@@ -74,11 +74,15 @@ func clone(r finding.Report) finding.Report {
 	return r
 }
 
-// Packages that differ in more than the architecture stay two findings.
+// Packages that differ in more than the architecture stay apart, and so do
+// advisories of different data sets.
 func TestMergeKeepsDifferentPackagesApart(t *testing.T) {
 	a, b := platformReport("linux/amd64", "amd64"), platformReport("linux/arm64", "arm64")
 	b.Findings[0].Package.Version = "2"
-	if got := finding.MergePlatforms(hash("f"), a, b); len(got.Findings) != 2 {
+	otherData := b.Findings[0]
+	otherData.Namespace = "nvd:cpe"
+	b.Findings = append(b.Findings, otherData)
+	if got := finding.MergePlatforms(hash("f"), a, b); len(got.Findings) != 3 {
 		t.Errorf("got %+v", got.Findings)
 	}
 }

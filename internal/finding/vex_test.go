@@ -91,6 +91,7 @@ func TestWhichProductIsTheImage(t *testing.T) {
 		{"other digest, our repository", object{"@id": "pkg:oci/app@sha256%3Abb?repository_url=ghcr.io/acme/app"}, false},
 		{"our digest, other repository", object{"@id": "pkg:oci/app@" + escaped + "?repository_url=ghcr.io/evil/app"}, false},
 		{"other name", object{"@id": "pkg:oci/other?repository_url=ghcr.io/acme/app"}, false},
+		{"other type", object{"@id": "pkg:docker/app?repository_url=ghcr.io/acme/app"}, false},
 		{"other registry", object{"@id": "pkg:oci/app?repository_url=ghcr.evil.example/acme/app"}, false},
 		{"not a repository", object{"@id": "pkg:oci/app?repository_url=%20"}, false},
 		{"one architecture", object{"@id": ours + "&arch=amd64"}, false},
@@ -147,18 +148,41 @@ func TestWhichStatementIsOfTheFinding(t *testing.T) {
 	}
 }
 
-func TestLaterStatementInOneDocument(t *testing.T) {
-	v := parsed(t, func(doc, s object) {
-		later := object{}
-		for k, value := range s {
-			later[k] = value
+// said is a document whose only statement has the given status and time.
+func said(t testing.TB, status, at string) finding.VEX {
+	return parsed(t, func(_, s object) {
+		s["status"], s["timestamp"] = status, at
+		if status != "not_affected" {
+			delete(s, "justification")
 		}
-		later["status"], later["timestamp"], later["action_statement"] = "affected", "2026-02-01T00:00:00Z", "upgrade"
-		delete(later, "justification")
-		doc["statements"] = []any{later, s}
+		if status == "affected" {
+			s["action_statement"] = "upgrade"
+		}
 	})
-	if got, ok := finding.Exploitability([]finding.VEX{v}, openssl(), hash("a"), app); !ok || got.Clears() || got.Status != "affected" {
-		t.Errorf("got %+v, %v", got, ok)
+}
+
+func TestTheLastStatementCounts(t *testing.T) {
+	const first, second = "2026-01-01T00:00:00Z", "2026-01-01T00:30:00+00:00"
+	for _, test := range []struct {
+		one, other [2]string
+		want       string
+	}{
+		{[2]string{"affected", first}, [2]string{"not_affected", second}, "not_affected"},
+		{[2]string{"not_affected", first}, [2]string{"affected", second}, "affected"},
+		{[2]string{"fixed", first}, [2]string{"under_investigation", second}, "under_investigation"},
+		{[2]string{"fixed", first}, [2]string{"under_investigation", first}, "under_investigation"},
+		{[2]string{"not_affected", first}, [2]string{"affected", first}, "affected"},
+	} {
+		one, other := said(t, test.one[0], test.one[1]), said(t, test.other[0], test.other[1])
+		for _, documents := range [][]finding.VEX{{one, other}, {other, one}} {
+			got, ok := finding.Exploitability(documents, openssl(), hash("a"), app)
+			if !ok || got.Status != test.want {
+				t.Errorf("%v, %v: %q", test.one, test.other, got.Status)
+			}
+			if clears := test.want == "not_affected" || test.want == "fixed"; got.Clears() != clears {
+				t.Errorf("%s clears: %v", got.Status, got.Clears())
+			}
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func plain(tokens token.Tokens) *Problem {
 		case token.SequenceStartType, token.MappingStartType:
 			depth++
 		case token.SequenceEndType, token.MappingEndType:
-			depth--
+			depth = max(depth-1, 0)
 		case token.SequenceEntryType, token.MappingValueType:
 			if t.Position.Line != line {
 				line, begun = t.Position.Line, 0
