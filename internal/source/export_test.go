@@ -133,6 +133,23 @@ func TestExportIsOfTheCommitOpened(t *testing.T) {
 	}
 }
 
+// A replacement object must not pass off other content under a commit's name.
+func TestExportIgnoresReplacements(t *testing.T) {
+	r := newRepo(t, map[string]string{"a.txt": "a"})
+	real := r.git("rev-parse", "HEAD")
+	r.write("a.txt", "replaced")
+	r.git("replace", real, r.commit())
+	r.git("reset", "-q", "--hard", real)
+	s := r.open()
+	if s.Commit != real {
+		t.Fatalf("Commit = %s", s.Commit)
+	}
+	s.Dirty = false // with the replacement checked out, the tree differs
+	if got := export(t, s)["a.txt"]; !strings.HasSuffix(got, " a") {
+		t.Errorf("a.txt = %q", got)
+	}
+}
+
 func TestExportSameBytesWhateverTheConfiguration(t *testing.T) {
 	r := newRepo(t, map[string]string{"a.txt": "1\n2\n", "crlf.txt": "1\r\n2\r\n", ".gitattributes": "*.txt text=auto\n*.win text eol=crlf\n", "x.win": "1\n"})
 	want := export(t, r.open())

@@ -238,14 +238,30 @@ func TestOpenRunsNothingConfigured(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	signer := filepath.Join(t.TempDir(), "signer")
+	if err := os.WriteFile(signer, []byte("#!/bin/sh\ncat >/dev/null\nprintf '\\n[GNUPG:] SIG_CREATED \\n' >&2\n"+
+		"printf -- '-----BEGIN PGP SIGNATURE-----\\n\\nx\\n-----END PGP SIGNATURE-----\\n'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.git("-c", "gpg.program="+signer, "commit", "-q", "-S", "--allow-empty", "-m", "signed")
 	for _, key := range []string{"core.fsmonitor", "core.pager", "pager.log", "gpg.program", "diff.external", "core.editor"} {
 		r.git("config", key, script)
 	}
 	r.git("config", "log.showSignature", "true")
-	r.write("a.txt", "changed")
-	s := r.open()
-	if err := s.Export(t.Context(), filepath.Join(t.TempDir(), "out")); err != nil {
-		t.Fatal(err)
+	for _, hook := range []string{"post-index-change", "post-checkout", "reference-transaction"} {
+		if err := os.Symlink(script, r.path(".git/hooks/"+hook)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, content := range []string{"a", "changed"} {
+		r.write("a.txt", content)
+		s := r.open()
+		if s.Dirty != (content == "changed") {
+			t.Errorf("Dirty = %v", s.Dirty)
+		}
+		if err := s.Export(t.Context(), filepath.Join(t.TempDir(), "out")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("a configured program was run")
