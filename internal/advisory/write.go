@@ -31,21 +31,15 @@ type content struct {
 	kev       []v6.KnownExploitedVulnerabilityBlob
 }
 
-// write makes dir/vulnerability.db. Grype's own library makes the schema, the
-// indexes and the rows of lookup tables; the rest is written here with SQL in
-// one transaction, in order. Grype's writer would take a transaction a row,
-// store aliases in a random order and stamp the database with the present
-// time, so that no two builds of the same input were alike.
+// write makes dir/vulnerability.db. The schema is grype's; the rows are written
+// here with SQL in one transaction, in order. Grype's writer would take a
+// transaction a row, store aliases in a random order and stamp the database
+// with the present time, so that no two builds of the same input were alike.
 func write(ctx context.Context, dir string, c content) (links map[string]int, err error) {
-	file := filepath.Join(dir, v6.VulnerabilityDBFileName)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making database: %w", err)
 	}
-	store, err := v6.NewLowLevelDB(file, true, true, false)
-	if err != nil {
-		return nil, fmt.Errorf("making database: %w", err)
-	}
-	db, err := store.DB()
+	db, err := create(ctx, filepath.Join(dir, v6.VulnerabilityDBFileName))
 	if err != nil {
 		return nil, fmt.Errorf("making database: %w", err)
 	}
