@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,11 @@ func (a *authority) attest(t *testing.T, w *world, c oidc.Claims, s evidence.Sta
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.Subject == anonymous {
+		extensions = slices.DeleteFunc(extensions, func(e pkix.Extension) bool {
+			return e.Id.Equal(fulcio.OIDIssuer) || e.Id.Equal(fulcio.OIDIssuerV2)
+		})
+	}
 	leaf := certify(t, &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(10 * time.Minute),
 		URIs:        []*url.URL{{Scheme: "https", Host: "github.com", Path: "/" + c.JobWorkflowRef}},
@@ -178,6 +184,26 @@ func (a *authority) attest(t *testing.T, w *world, c oidc.Claims, s evidence.Sta
 		t.Fatal(err)
 	}
 	return evidence.Signed{PredicateType: s.PredicateType, Bundle: raw}
+}
+
+// anonymous is the subject of claims whose certificate shall name no issuer.
+const anonymous = "nobody"
+
+func TestNoIssuer(t *testing.T) {
+	w := newWorld(t, nil)
+	a := newAuthority(t, "GitHub, Inc.", w.anchor.Material)
+	c := claims()
+	c.Issuer, c.Subject = oidc.GitHubIssuer, anonymous
+	o := w.options()
+	o.Anchor.Material = a
+	o.Policy.Evidence = []string{policy.Provenance}
+	for _, issuer := range []string{"", oidc.GitHubIssuer} {
+		o.Policy.Identity.Issuer = issuer
+		v := verify.Judge(subject, []evidence.Signed{a.attest(t, w, c, statement(t, evidence.Provenance, prov(t, c, nil)))}, o)
+		if got := outcomes(v)["provenance"]; got != "fail issuer-mismatch" {
+			t.Errorf("issuer %q asked: %s\n%s", issuer, got, explain(v))
+		}
+	}
 }
 
 func TestGitHubsOwnAuthority(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/verdict"
 )
 
@@ -45,7 +46,7 @@ func (p *opinion) builtFrom() []string {
 			tags = append(tags, a.claim.Commit)
 		}
 	}
-	if len(p.accounts) > 0 || p.Policy.Wants("provenance") {
+	if len(p.accounts) > 0 || p.wants(policy.Provenance) {
 		return tags
 	}
 	for _, w := range p.witnesses {

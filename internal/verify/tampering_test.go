@@ -200,3 +200,13 @@ func (m mixed) TimestampingAuthorities() []root.TimestampingAuthority {
 	}
 	return m.TrustedMaterial.TimestampingAuthorities()
 }
+
+// TestBounds has a bundle refused for its size, before anybody parses it.
+func TestBounds(t *testing.T) {
+	w := newWorld(t, nil)
+	huge := evidence.Signed{PredicateType: evidence.Signature, Bundle: make([]byte, evidence.MaxBundle+1)}
+	c, _ := verify.Judge(subject, []evidence.Signed{huge}, w.options()).Find("signature")
+	if c.Code != "bundle-unreadable" || !strings.Contains(c.Reason, "bytes are more than the") {
+		t.Errorf("%s: %s", c.Code, c.Reason)
+	}
+}

@@ -20,6 +20,7 @@ package verify
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func judge(subject v1.Hash, signed []evidence.Signed, old []registry.Legacy, o O
 	}
 	p.checks = append(p.checks, p.checkSubject())
 	for _, link := range p.links() {
-		if p.Policy.Wants(link.name) {
+		if p.wants(link.name) {
 			p.checks = append(p.checks, link.check()...)
 		}
 	}
@@ -95,6 +96,18 @@ func (p *opinion) links() []link {
 		{policy.Scan, p.checkScan},
 		{policy.Provenance, p.checkProvenance},
 	}
+}
+
+// wants says that the policy asks for a link. A policy that asks for nothing,
+// or for something that does not exist, was not read by package policy; it is
+// taken to ask for everything.
+func (p *opinion) wants(name string) bool {
+	for _, asked := range p.Policy.Evidence {
+		if !slices.Contains(policy.AllEvidence(), asked) {
+			return true
+		}
+	}
+	return len(p.Policy.Evidence) == 0 || p.Policy.Wants(name)
 }
 
 func (p *opinion) verdict() verdict.Verdict {

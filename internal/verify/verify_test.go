@@ -182,3 +182,28 @@ func TestLocalProvenance(t *testing.T) {
 		})
 	}
 }
+
+// TestWanted has a policy ask for less, and for nothing that could be given.
+func TestWanted(t *testing.T) {
+	w := newWorld(t, nil)
+	onlySBOM := w.sign(t, claims(), release(t, claims())[sbomAt])
+	missing := map[string]string{
+		"subject": "pass", "signature": "fail no-signature", "sbom": "pass", "scan": "fail no-scan",
+		"provenance": "fail no-provenance", "source": "unknown no-provenance",
+	}
+	for _, tt := range []struct {
+		asked []string
+		want  map[string]string
+	}{
+		{[]string{policy.SBOMLink}, map[string]string{"subject": "pass", "sbom": "pass"}},
+		{[]string{policy.Signature}, map[string]string{"subject": "pass", "signature": "fail no-signature"}},
+		{nil, missing},
+		{[]string{policy.SBOMLink, "sigature"}, missing},
+	} {
+		o := w.options()
+		o.Policy.Evidence = tt.asked
+		if diff := cmp.Diff(tt.want, outcomes(verify.Judge(subject, onlySBOM, o))); diff != "" {
+			t.Errorf("%q asked (-want +got):\n%s", tt.asked, diff)
+		}
+	}
+}
