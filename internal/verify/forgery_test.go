@@ -129,6 +129,12 @@ func TestForgeries(t *testing.T) {
 		{"scan without database", func(t *testing.T) []evidence.Signed {
 			return replace(scanAt, signed(t, claims(), evidence.Scan, scanned(t, func(r *finding.Report) { r.Database = finding.Database{} })))
 		}, but("scan: fail scan-without-database")},
+		{"scan with a database without schema", func(t *testing.T) []evidence.Signed {
+			return replace(scanAt, signed(t, claims(), evidence.Scan, scanned(t, func(r *finding.Report) { r.Database.Schema = "" })))
+		}, but("scan: fail scan-without-database")},
+		{"scan without scanner", func(t *testing.T) []evidence.Signed {
+			return replace(scanAt, signed(t, claims(), evidence.Scan, scanned(t, func(r *finding.Report) { r.Scanner = "" })))
+		}, but("scan: fail scan-unreadable")},
 		{"scan with a database without date", func(t *testing.T) []evidence.Signed {
 			return replace(scanAt, signed(t, claims(), evidence.Scan, scanned(t, func(r *finding.Report) { r.Database.Built = time.Time{} })))
 		}, but("scan: fail scan-without-database")},
