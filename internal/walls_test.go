@@ -55,7 +55,6 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/anchore/grype", "internal/scan internal/scan/scantest internal/advisory", "matching and the database format are grype's; findings are ours"},
 	{"github.com/moby", "internal/image", "an engine is one way among three to build"},
 	{"github.com/sigstore", "internal/trust internal/sign internal/verify internal/localtrust internal/oidc", "only who signs or judges may know Sigstore"},
-	{"github.com/transparency-dev", "internal/localtrust", "the log is the local trust's"},
 	{"github.com/digitorus/timestamp", "internal/localtrust", "the timestamp authority is the local trust's"},
 	{"github.com/google/go-containerregistry/pkg/v1/remote", "internal/registry internal/image", "the registry is spoken to in one room, except for a base image"},
 	{"github.com/google/go-containerregistry/pkg/authn", "internal/registry internal/image internal/cli", "credentials stay where requests are made"},

@@ -59,6 +59,9 @@ func (a *app) printPolicy(p policy.Policy) {
 	s.printf("%s  %s\n", s.out(green, "VALID"), p.Path)
 	s.printf("  image     %s\n", p.Image)
 	s.printf("  signed by %s\n            of issuer %s\n", p.Identity.SubjectRegexp(), p.Identity.Issuer)
+	if p.Identity.Repository != "" && p.Identity.Ref == "" {
+		s.printf("  %s   identity.ref is not set: any ref counts, those of pull requests too\n", s.out(yellow, "warning"))
+	}
 	s.printf("  trusting  the %s root\n", p.Trust.Root)
 	s.printf("  evidence  %v\n", p.Evidence)
 	s.printf("  gate      refuses %s and worse", p.Gate.Threshold())
