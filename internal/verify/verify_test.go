@@ -95,6 +95,11 @@ func complete(t *testing.T, v verdict.Verdict) {
 		if c.Reason == "" || strings.ContainsAny(c.Reason, "\n\x1b") {
 			t.Errorf("check %s has the reason %q", c.Name, c.Reason)
 		}
+		for _, d := range c.Details {
+			if len(d.Value) > 700 || strings.ContainsAny(d.Value, "\n\x1b\u202e") {
+				t.Errorf("check %s has the detail %q", c.Name, d.Value)
+			}
+		}
 		if (c.Outcome == verdict.Pass) != (c.Code == "") || (c.Outcome == verdict.Pass) != (c.Next == "") {
 			t.Errorf("check %s is %s with code %q and next step %q", c.Name, c.Outcome, c.Code, c.Next)
 		}
@@ -126,6 +131,7 @@ func TestBystanders(t *testing.T) {
 		alien.sign(t, claims(), release(t, claims())...),
 		w.sign(t, claims(), statement(t, evidence.Signature, `{}`, stranger)),
 		w.sign(t, claims(), statement(t, "https://cosign.sigstore.dev/attestation/vuln/v1", `{}`)),
+		w.sign(t, claims(), statement(t, "https://x.test/\x1b[2J\u202e", `{}`), statement(t, "https://x.test/"+strings.Repeat("y", 2000), `{}`)),
 		w.sign(t, claims(), statement(t, evidence.CycloneDX, `{"x":1}`), statement(t, evidence.Scan, `{}`)),
 		[]evidence.Signed{{Bundle: []byte("junk")}, {PredicateType: evidence.CycloneDX, Bundle: nil}},
 	)
@@ -140,6 +146,8 @@ func TestBystanders(t *testing.T) {
 		"1 bundle, signature: it is about " + stranger.String() + ", not about " + subject.String(),
 		"1 bundle, of no known kind: it is no Sigstore bundle",
 		"not judged: 1 bundle of predicate https://cosign.sigstore.dev/attestation/vuln/v1",
+		`not judged: 1 bundle of predicate https://x.test/\x1b[2J\u202e`,
+		"yyy ...",
 		"ignored: one by the policy's identity: reading SBOM",
 		"ignored: one by the policy's identity: the scan report cannot be read: scan report has no subject",
 	} {
