@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/hallmark-sh/hallmark/internal/demo"
@@ -53,18 +54,18 @@ func (a *app) printDemo(s demo.Summary) {
 		}
 	}
 	a.screen.printf(`
-%s
+%[1]s
   The vulnerable commit was stopped before anything left this machine.
   The fixed commit is in the registry, signed, with its parts list, its scan and
-  its provenance, each checked again from there: %d of %d checks pass.
-  %d of %d forgeries were refused. It took %.0f seconds.
+  its provenance, each checked again from there: %[2]d of %[3]d checks pass.
+  %[4]d of %[13]d forgeries were refused. It took %.0[5]f seconds.
 
-To go on (everything is in %s):
-  hallmark local serve --state %s --registry-dir %s --listen %s &
-  hallmark verify --config %s %s
+To go on (everything is in %[6]s):
+  %[7]s local serve --state %[8]s --registry-dir %[9]s --listen %[10]s &
+  %[7]s verify --config %[11]s %[12]s
 `, a.screen.out(bold, "In short"), len(s.Verdict.Checks)-len(s.Verdict.Failing()), len(s.Verdict.Checks),
-		refused, len(s.Forgery), s.Took.Seconds(), s.Dir,
-		filepath.Join(s.Dir, "trust"), filepath.Join(s.Dir, "registry"), s.Address, s.Policy, s.Released.Image)
+		refused, s.Took.Seconds(), s.Dir, program(),
+		filepath.Join(s.Dir, "trust"), filepath.Join(s.Dir, "registry"), s.Address, s.Policy, s.Released.Image, len(s.Forgery))
 }
 
 // demoAnswer is the stable JSON answer of hallmark demo.
@@ -98,4 +99,12 @@ func newDemoAnswer(s demo.Summary) demoAnswer {
 		d.Forgeries = append(d.Forgeries, forgeryEntry{f.Title, f.Image, f.Refused(), f.Reason()})
 	}
 	return d
+}
+
+// program is how a person calls this program again.
+func program() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return "hallmark"
 }

@@ -19,21 +19,28 @@ import (
 // make is everything before the first effect: build, catalogue, scan, decide.
 func (r *run) make(ctx context.Context) error {
 	catalog.Warm()
-	advisories := r.openAdvisories(ctx)
-	if err := r.build(ctx); err != nil {
-		advisories.abandon()
+	var db *scan.DB
+	var inventories []*catalog.Inventory
+	// The database is opened beside the build, and one that cannot be used
+	// ends the build.
+	group, beside := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		db, err = r.openAdvisories(beside)
 		return err
+	})
+	group.Go(func() (err error) {
+		if err = r.build(beside); err == nil {
+			inventories, err = r.catalogue(beside)
+		}
+		return err
+	})
+	err := group.Wait()
+	if db != nil {
+		defer db.Close()
 	}
-	inventories, err := r.catalogue(ctx)
 	if err != nil {
-		advisories.abandon()
 		return err
 	}
-	db, err := advisories.wait()
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	if err := r.scan(ctx, db, inventories); err != nil {
 		return err
 	}
@@ -57,28 +64,13 @@ func (r *run) build(ctx context.Context) error {
 	return nil
 }
 
-// advisories is a database that is being opened beside the build.
-type advisories struct{ pending[*scan.DB] }
-
-func (a *advisories) abandon() {
-	go func() {
-		if db, err := a.wait(); err == nil {
-			db.Close()
-		}
-	}()
-}
-
-func (r *run) openAdvisories(ctx context.Context) *advisories {
-	a := &advisories{}
-	a.start(func() (*scan.DB, error) {
-		defer r.clock.start("advisories")()
-		dir, about, err := advisory.Open(ctx, r.Advisories)
-		if err != nil {
-			return nil, fmt.Errorf("opening advisories: %w", err)
-		}
-		return scan.Open(ctx, dir, about)
-	})
-	return a
+func (r *run) openAdvisories(ctx context.Context) (*scan.DB, error) {
+	defer r.clock.start("advisories")()
+	dir, about, err := advisory.Open(ctx, r.Advisories)
+	if err != nil {
+		return nil, fmt.Errorf("opening advisories: %w", err)
+	}
+	return scan.Open(ctx, dir, about)
 }
 
 // catalogue makes one inventory per platform, and the documents.
