@@ -21,7 +21,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/anchore/packageurl-go"
 	stereoscope "github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
 	"github.com/anchore/syft/syft/cataloging"
@@ -30,6 +29,7 @@ import (
 	"github.com/anchore/syft/syft/source/stereoscopesource"
 	_ "github.com/glebarez/go-sqlite" // The RPM database of newer distributions is SQLite; syft brings no driver.
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/package-url/packageurl-go"
 
 	"github.com/hallmark-sh/hallmark/internal/sbom"
 )
@@ -61,20 +61,21 @@ type Inventory struct {
 	Packages *syftsbom.SBOM
 }
 
-// Run catalogues img. It is safe to run several at once. The error is a
-// *CatalogerError when a cataloguer failed on something inside the image.
+// Run catalogues img. It is safe to run several at once. The error wraps a
+// *CatalogerError, with a hint, when a cataloguer failed on something inside
+// the image.
 func Run(ctx context.Context, img v1.Image, opts Options) (*Inventory, error) {
 	found, err := packages(ctx, img, opts)
 	if err != nil {
-		return nil, fmt.Errorf("cataloguing %s: %w", opts.Subject, err)
+		return nil, err
 	}
 	refused, passed := judge(found)
 	if len(refused) > 0 {
-		return nil, fmt.Errorf("cataloguing %s: %w", opts.Subject, &CatalogerError{Problems: refused})
+		return nil, refusal(refused)
 	}
 	doc, err := document(found, passed, opts)
 	if err != nil {
-		return nil, fmt.Errorf("writing the SBOM of %s: %w", opts.Subject, err)
+		return nil, err
 	}
 	return &Inventory{
 		Document: sbom.Document{
@@ -121,7 +122,7 @@ func packages(ctx context.Context, img v1.Image, opts Options) (found *syftsbom.
 		return nil, ctxErr
 	}
 	if err != nil {
-		return nil, &CatalogerError{Problems: []Problem{{Reason: err.Error()}}}
+		return nil, refusal([]Problem{{Reason: err.Error()}})
 	}
 	return found, nil
 }

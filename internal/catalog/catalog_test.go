@@ -19,6 +19,7 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/catalog"
 	"github.com/hallmark-sh/hallmark/internal/catalog/catalogtest"
+	"github.com/hallmark-sh/hallmark/internal/hint"
 	"github.com/hallmark-sh/hallmark/internal/sbom"
 )
 
@@ -207,8 +208,8 @@ func TestRunRefuses(t *testing.T) {
 			if got := refused.Problems[0]; got.File != test.file || got.Cataloger != test.cataloger || got.Reason == "" {
 				t.Errorf("the first problem is %+v", got)
 			}
-			if !strings.Contains(refused.Hint(), test.file) || !strings.Contains(err.Error(), test.cataloger) {
-				t.Errorf("%v, %s: neither names %s and %s", err, refused.Hint(), test.file, test.cataloger)
+			if !strings.Contains(hint.Of(err), test.file) || !strings.Contains(err.Error(), test.cataloger) {
+				t.Errorf("%v (%s) does not name %s and %s", err, hint.Of(err), test.file, test.cataloger)
 			}
 		})
 	}

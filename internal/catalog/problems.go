@@ -7,6 +7,8 @@ import (
 
 	"github.com/anchore/syft/syft/pkg"
 	syftsbom "github.com/anchore/syft/syft/sbom"
+
+	"github.com/hallmark-sh/hallmark/internal/hint"
 )
 
 // Problem is one thing a cataloguer could not read.
@@ -44,12 +46,13 @@ func (e *CatalogerError) Error() string {
 	return fmt.Sprintf("%s (and %d more)", e.Problems[0], len(e.Problems)-1)
 }
 
-// Hint tells a person what to do about it.
-func (e *CatalogerError) Hint() string {
-	if f := e.Problems[0].File; f != "" {
-		return fmt.Sprintf("repair or remove %s in the image, then build again", f)
+// refusal is the error for problems, with what a person can do about it.
+func refusal(problems []Problem) error {
+	err := &CatalogerError{Problems: problems}
+	if f := problems[0].File; f != "" {
+		return hint.Add(err, "repair or remove %s in the image, then build again", f)
 	}
-	return "the image could not be catalogued; build it again, and report this if it stays"
+	return hint.Add(err, "the image could not be catalogued; build it again, and report this if it stays")
 }
 
 // harmless lists what a cataloguer may report although no installed package

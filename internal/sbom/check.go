@@ -30,7 +30,7 @@ func OSType(typ string) bool { return slices.Contains(osTypes, typ) }
 // returns ErrNoPackages or ErrNoDistribution, with a hint.
 func Check(d Document) error {
 	if d.Total() == 0 {
-		return hint.Add(fmt.Errorf("checking the SBOM of %s: %w", d.Subject, ErrNoPackages),
+		return hint.Add(ErrNoPackages,
 			"keep the package database (/var/lib/dpkg, /lib/apk, *.dist-info) or the build information of Go programs in the image")
 	}
 	if d.Distro != "" {
@@ -46,6 +46,6 @@ func Check(d Document) error {
 		return nil
 	}
 	slices.Sort(types)
-	return hint.Add(fmt.Errorf("checking the SBOM of %s: %w (%s)", d.Subject, ErrNoDistribution, strings.Join(types, ", ")),
+	return hint.Add(fmt.Errorf("%w: %s", ErrNoDistribution, strings.Join(types, ", ")),
 		"keep /etc/os-release (or /usr/lib/os-release) in the image, with ID and VERSION_ID")
 }

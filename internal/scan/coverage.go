@@ -64,17 +64,29 @@ func (d *DB) covers(ctx context.Context, p pkg.Package) (bool, error) {
 	if isOSPackage(p.Type) {
 		return d.coversDistro(ctx, p.Distro)
 	}
-	covered, err := d.exists(ctx, `SELECT 1 FROM packages p JOIN affected_package_handles a ON a.package_id = p.id
-		WHERE a.operating_system_id IS NULL AND (p.ecosystem = ? COLLATE NOCASE OR p.ecosystem IN (
-			SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE))`,
-		string(p.Type), string(p.Type))
+	covered, err := d.anyOfType(ctx, p.Type, "affected_package_handles")
 	if err != nil || covered || !matchedByCPE(p.Type) {
 		return covered, err
 	}
 	return d.exists(ctx, `SELECT 1 FROM affected_cpe_handles`)
 }
 
+// anyOfType says that a table of packages has a row for a type of package, of
+// no distribution.
+func (d *DB) anyOfType(ctx context.Context, t syftpkg.Type, table string) (bool, error) {
+	return d.exists(ctx, `SELECT 1 FROM packages p JOIN `+table+` a ON a.package_id = p.id
+		WHERE a.operating_system_id IS NULL AND (p.ecosystem = ? COLLATE NOCASE OR p.ecosystem IN (
+			SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE))`,
+		string(t), string(t))
+}
+
 func (d *DB) coversDistro(ctx context.Context, os *distro.Distro) (bool, error) {
+	return d.anyOfDistro(ctx, os, `SELECT 1 FROM affected_package_handles WHERE operating_system_id = ?`)
+}
+
+// anyOfDistro says that a query has a row for one of the database's records of
+// a distribution, found as grype finds them.
+func (d *DB) anyOfDistro(ctx context.Context, os *distro.Distro, query string) (bool, error) {
 	if os == nil {
 		return false, nil
 	}
@@ -89,9 +101,9 @@ func (d *DB) coversDistro(ctx context.Context, os *distro.Distro) (bool, error) 
 		return false, err
 	}
 	for _, s := range systems {
-		covered, err := d.exists(ctx, `SELECT 1 FROM affected_package_handles WHERE operating_system_id = ?`, int64(s.ID))
-		if err != nil || covered {
-			return covered, err
+		found, err := d.exists(ctx, query, int64(s.ID))
+		if err != nil || found {
+			return found, err
 		}
 	}
 	return false, nil

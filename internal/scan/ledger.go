@@ -14,12 +14,16 @@ import (
 // look-up reads as "no vulnerability" there, and so does a version that no
 // range can be compared with.
 type ledger struct {
+	settled settled
+
 	mu           sync.Mutex
 	failed       error
 	uncomparable map[pkg.ID]pkg.Package
 }
 
-func newLedger() *ledger { return &ledger{uncomparable: map[pkg.ID]pkg.Package{}} }
+func newLedger(s settled) *ledger {
+	return &ledger{settled: s, uncomparable: map[pkg.ID]pkg.Package{}}
+}
 
 // fail keeps the first error.
 func (l *ledger) fail(p pkg.Package, err error) {
@@ -66,6 +70,9 @@ type watchedStore struct {
 }
 
 func (s watchedStore) FindVulnerabilities(criteria ...vulnerability.Criteria) ([]vulnerability.Vulnerability, error) {
+	if s.ledger.settled.answers(s.p.Type, criteria) {
+		return nil, nil
+	}
 	found, err := s.Provider.FindVulnerabilities(criteria...)
 	if err != nil {
 		s.ledger.fail(s.p, err)

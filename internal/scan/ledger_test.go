@@ -27,7 +27,7 @@ func (stubborn) Type() match.MatcherType      { return match.PythonMatcher }
 
 // Grype only logs what a matcher returns beside its matches.
 func TestLedgerKeepsErrors(t *testing.T) {
-	l := newLedger()
+	l := newLedger(nil)
 	p := pkg.Package{ID: "1", Name: "requests", Version: "2.31.0", Type: syftpkg.PythonPkg}
 	broken := errors.New("broken")
 	for _, m := range ahead(t.Context(), nil, l.watch([]match.Matcher{stubborn{err: broken}}), []pkg.Package{p}) {

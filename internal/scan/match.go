@@ -23,18 +23,15 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/finding"
 )
 
-// Match matches what an image holds against the database.
+// Match matches what an image holds against the database. A look-up that
+// failed for any package is an error; there is no partial report.
 func (d *DB) Match(ctx context.Context, inv *catalog.Inventory) (finding.Report, error) {
-	report, err := d.match(ctx, inv)
-	if err != nil {
-		return finding.Report{}, fmt.Errorf("scanning %s: %w", inv.Document.Subject, err)
-	}
-	return report, nil
-}
-
-func (d *DB) match(ctx context.Context, inv *catalog.Inventory) (finding.Report, error) {
 	packages, versionless, where := packagesOf(inv.Packages)
-	ledger := newLedger()
+	settled, err := d.settle(ctx, packages)
+	if err != nil {
+		return finding.Report{}, fmt.Errorf("looking for records of unaffected packages: %w", err)
+	}
+	ledger := newLedger(settled)
 	m := grype.VulnerabilityMatcher{
 		VulnerabilityProvider: unmetered{d.provider},
 		Matchers:              ahead(ctx, d.provider, ledger.watch(matchers()), packages),

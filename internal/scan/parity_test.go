@@ -63,6 +63,11 @@ func TestSameAsGrype(t *testing.T) {
 		scantest.Advisory{ID: "CVE-3", Provider: "debian", Type: "deb", Package: "linux", Distro: "debian 12 bookworm"},
 		scantest.Advisory{ID: "GHSA-1", Provider: "github", Type: "python", Package: "flask", Affected: "<3"},
 		scantest.Advisory{ID: "GHSA-2", Provider: "github", Type: "npm", Package: "lodash", Affected: "<5"},
+		// What a record calls unaffected is not found, for some of each kind.
+		scantest.Advisory{ID: "GHSA-3", Provider: "github", Type: "npm", Package: "lodash", Affected: "<5"},
+		scantest.Advisory{ID: "GHSA-3", Provider: "github", Type: "npm", Package: "lodash", Affected: ">=4.17.20", Unaffected: true},
+		scantest.Advisory{ID: "CVE-4", Provider: "debian", Type: "deb", Package: "python-flask", Distro: "debian 12 bookworm", Affected: "<3"},
+		scantest.Advisory{ID: "CVE-4", Provider: "debian", Type: "deb", Package: "python-flask", Distro: "debian 12 bookworm", Affected: ">=2", Unaffected: true},
 		scantest.Advisory{ID: "GO-1", Provider: "govulndb", Type: "go-module", Package: "stdlib", Affected: "<99"},
 	)
 	packages := catalogtest.Merge(

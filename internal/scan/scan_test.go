@@ -128,6 +128,11 @@ func TestMatchByCPE(t *testing.T) {
 	if diff := cmp.Diff([]finding.Coverage{{Ecosystem: "generic", Packages: 1, Covered: true}}, report.Coverage); diff != "" {
 		t.Error(diff)
 	}
+	// CPEs are for what has no matcher of its own.
+	report = match(t, dir, catalogtest.Wheel("requests", "2.30.0"))
+	if diff := cmp.Diff([]finding.Coverage{{Ecosystem: "pypi", Packages: 1}}, report.Coverage); diff != "" {
+		t.Error(diff)
+	}
 	report = match(t, scantest.Database(t, glibc), program)
 	if diff := cmp.Diff([]finding.Coverage{{Ecosystem: "generic", Packages: 1}}, report.Coverage); diff != "" {
 		t.Error(diff)

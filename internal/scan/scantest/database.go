@@ -41,6 +41,8 @@ type Advisory struct {
 	CVSS     string
 	// SeveritySource says where the severity comes from.
 	SeveritySource string
+	// Unaffected makes the row say that the versions are not affected.
+	Unaffected bool
 	// KEV puts every CVE among ID and Aliases into the catalogue of known
 	// exploited vulnerabilities.
 	KEV bool
@@ -93,7 +95,11 @@ func write(t testing.TB, w v6.ReadWriter, a Advisory) {
 			OperatingSystem: system(a.Distro),
 			BlobValue:       &v6.PackageBlob{Ranges: []v6.Range{affected(a)}},
 		}
-		if err := w.AddAffectedPackages(p); err != nil {
+		add := func() error { return w.AddAffectedPackages(p) }
+		if a.Unaffected {
+			add = func() error { return w.AddUnaffectedPackages((*v6.UnaffectedPackageHandle)(p)) }
+		}
+		if err := add(); err != nil {
 			t.Fatal(err)
 		}
 	}
