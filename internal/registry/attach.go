@@ -66,26 +66,53 @@ func (s *session) attach(ctx context.Context, subject name.Digest, signed []evid
 	if err != nil {
 		return err
 	}
-	var tag fallback
-	if !before.supported {
-		if tag, err = s.readFallback(ctx, h); err != nil {
-			return err
-		}
-	}
-	var missing []artifact
-	for _, a := range artifacts {
-		if !before.has(a.descriptor.Digest) && len(tag.lacking([]v1.Descriptor{a.listed()})) > 0 {
-			missing = append(missing, a)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
+	missing, err := s.missing(ctx, h, before, artifacts)
+	if err != nil || len(missing) == 0 {
+		return err
 	}
 	announced, err := s.store(ctx, h, missing)
 	if err != nil {
 		return err
 	}
 	return s.publish(ctx, h, missing, before.supported || announced, announced)
+}
+
+// missing gives the artifacts that the subject does not have yet. The word of
+// the referrers API is taken for it. A fallback tag is written by clients and
+// may list what has been deleted since, so there each is looked for.
+func (s *session) missing(ctx context.Context, subject v1.Hash, api listing, artifacts []artifact) ([]artifact, error) {
+	there := make([]bool, len(artifacts))
+	for i, a := range artifacts {
+		there[i] = api.has(a.descriptor.Digest)
+	}
+	if !api.supported {
+		tag, err := s.readFallback(ctx, subject)
+		if err != nil {
+			return nil, err
+		}
+		group, inner := errgroup.WithContext(ctx)
+		group.SetLimit(s.opts.Jobs)
+		for i, a := range artifacts {
+			if len(tag.lacking([]v1.Descriptor{a.descriptor})) > 0 {
+				continue
+			}
+			group.Go(func() error {
+				m, _, err := s.lookup(inner, a.descriptor.Digest.String())
+				there[i] = m.raw != nil
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return nil, err
+		}
+	}
+	var list []artifact
+	for i, a := range artifacts {
+		if !there[i] {
+			list = append(list, a)
+		}
+	}
+	return list, nil
 }
 
 // artifact is a bundle with the manifest that refers to the subject.

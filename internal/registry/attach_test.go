@@ -239,6 +239,42 @@ func TestFallbackIsShared(t *testing.T) {
 	}
 }
 
+// Somebody deletes what the fallback tag lists, as clean-up jobs do with
+// untagged manifests: attaching again brings it back, and other evidence can
+// still be added where the registry refuses an index with holes.
+func TestFallbackWithDeletedEntries(t *testing.T) {
+	noCredentials(t)
+	server := registrytest.Start(t, registrytest.Options{NoReferrers: true})
+	repo := server.Repository(t, "app")
+	client := newClient(t, registry.Options{})
+	d := pushed(t, client, repo)
+	if err := client.Attach(t.Context(), d, bundles(3)); err != nil {
+		t.Fatal(err)
+	}
+	found, err := client.Find(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleteBundle := func(i int) {
+		t.Helper()
+		if err := remote.Delete(repo.Digest(found.Bundles[i].Manifest.String())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deleteBundle(1)
+	wantEvidence(t, d, []evidence.Signed{aBundle(0), aBundle(2)})
+	if err := newClient(t, registry.Options{}).Attach(t.Context(), d, bundles(3)); err != nil {
+		t.Fatal(err)
+	}
+	wantEvidence(t, d, bundles(3))
+
+	deleteBundle(0)
+	if err := newClient(t, registry.Options{}).Attach(t.Context(), d, []evidence.Signed{aBundle(7)}); err != nil {
+		t.Fatal(err)
+	}
+	wantEvidence(t, d, []evidence.Signed{aBundle(1), aBundle(2), aBundle(7)})
+}
+
 // A registry that lists nothing of what it took, although it said it would, is
 // found out.
 func TestAttachNoticesUnlisted(t *testing.T) {

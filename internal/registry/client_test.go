@@ -238,6 +238,24 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// A token server's answer may hold secrets even when it is of no use.
+func TestTokenAnswerIsNotShown(t *testing.T) {
+	noCredentials(t)
+	server := registrytest.Start(t, registrytest.Options{Auth: &registrytest.Auth{User: "bank", Password: "secret", Bearer: true}})
+	client := newClient(t, registry.Options{Keychains: []authn.Keychain{login("bank", "secret")}})
+	for body, want := range map[string]string{
+		`{"refresh_token":"hunter2"}`: "no token",
+		`hunter2 {`:                   "invalid character",
+	} {
+		server.Calm()
+		server.Disturb(registrytest.Fault{Path: "^/token$", Do: registrytest.Body(200, "application/json", body)})
+		_, err := client.Resolve(t.Context(), server.Repository(t, "app").Tag("v1"))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v, want an error with %q and without the answer", err, want)
+		}
+	}
+}
+
 // What a registry writes into an error reaches no terminal raw, and no log
 // with a secret.
 func TestErrorsAreTame(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	ecr "github.com/awslabs/amazon-ecr-credential-helper/ecr-login"
 	ecrapi "github.com/awslabs/amazon-ecr-credential-helper/ecr-login/api"
@@ -12,6 +13,10 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/hint"
 )
+
+// credentialAge is how long credentials are used before they are asked for
+// again: Amazon's last twelve hours, and a server runs for longer.
+const credentialAge = time.Hour
 
 // keychain asks in order: what the caller brought, the docker configuration
 // with its helpers, Amazon's own credentials for its registries, and
@@ -23,7 +28,7 @@ func keychain(first []authn.Keychain) authn.Keychain {
 		authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard))),
 		github.Keychain,
 	)
-	return authn.NewMultiKeychain(chain...)
+	return authn.RefreshingKeychain(authn.NewMultiKeychain(chain...), credentialAge)
 }
 
 // dockerKeychain says what to do when the configuration or one of its helpers

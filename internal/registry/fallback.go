@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hallmark-sh/hallmark/internal/hint"
 )
@@ -88,6 +89,11 @@ func (s *session) writeFallback(ctx context.Context, subject v1.Hash, current fa
 	}
 	tag := fallbackTag(subject)
 	_, err = s.put(ctx, tag, m, condition)
+	if lacksPart(err) {
+		if m, err = s.pruned(ctx, current, missing); err == nil {
+			_, err = s.put(ctx, tag, m, condition)
+		}
+	}
 	if err == nil || !isRefusal(err) {
 		return err
 	}
@@ -106,6 +112,41 @@ func (s *session) writeFallback(ctx context.Context, subject v1.Hash, current fa
 		refusal.Missing = append(refusal.Missing, d.Digest)
 	}
 	return hint.Add(refusal, "exclude tags that begin with sha256- from tag immutability, or use a registry with the OCI referrers API; a release must attach all its evidence in one run here")
+}
+
+// lacksPart says that a registry refuses an index because it lacks one of the
+// manifests listed.
+func lacksPart(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && (status.Code == "MANIFEST_BLOB_UNKNOWN" || status.Code == "MANIFEST_UNKNOWN" || status.Code == "BLOB_UNKNOWN")
+}
+
+// pruned makes the index anew without the entries whose manifest the registry
+// has not any more: somebody deleted it, and the entry leads nowhere.
+func (s *session) pruned(ctx context.Context, current fallback, missing []v1.Descriptor) (manifest, error) {
+	gone := make([]bool, len(current.listed))
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(s.opts.Jobs)
+	for i, d := range current.listed {
+		group.Go(func() error {
+			m, _, err := s.lookup(inner, d.Digest.String())
+			gone[i] = m.raw == nil
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return manifest{}, fmt.Errorf("looking for the entries of a fallback tag: %w", err)
+	}
+	kept := current.entries[:0:0]
+	for i, entry := range current.entries {
+		if gone[i] {
+			s.opts.Log(fmt.Sprintf("fallback tag: dropping %s, which was deleted", current.listed[i].Digest))
+			continue
+		}
+		kept = append(kept, entry)
+	}
+	current.entries = kept
+	return current.with(missing)
 }
 
 // soundsImmutable says that a refusal to write an existing tag, which did not move

@@ -103,7 +103,7 @@ func (s *session) try(ctx context.Context, c call) (answer, error) {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode, header: resp.Header, url: req.URL}
+	a := answer{status: resp.StatusCode, header: resp.Header, url: resp.Request.URL}
 	wanted := slices.Contains(c.want, resp.StatusCode)
 	limit := c.limit
 	if !wanted {

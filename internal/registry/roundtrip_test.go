@@ -41,8 +41,8 @@ func TestRoundTrips(t *testing.T) {
 			// list; tag?; config?, begin, send; 4 x (begin, send, manifest);
 			// tag?; tag; read back
 			"attach 4": 20,
-			// list; tag
-			"attach 4 again":       2,
+			// list; tag; 4 x manifest?
+			"attach 4 again":       6,
 			"tag":                  3,
 			"tag again":            1,
 			"evidence, new client": 14,
