@@ -93,6 +93,9 @@ func build(ctx context.Context, src source.Source, b policy.Build, opts Options)
 	if b, err = withDefault(b, opts.PolicyDir); err != nil {
 		return Built{}, err
 	}
+	if there, err := os.ReadDir(opts.Dir); err == nil && len(there) > 0 {
+		return Built{}, fmt.Errorf("the folder %s is not empty", opts.Dir)
+	}
 	partial := opts.Dir + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
 		return Built{}, err

@@ -114,10 +114,6 @@ func (s *store) expand(ctx context.Context, file *os.File, raw *bufio.Reader, c 
 
 // scan lists the members of a plain tar without reading their content.
 func scan(ctx context.Context, file *os.File) (map[string]member, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -137,7 +133,7 @@ func scan(ctx context.Context, file *os.File) (map[string]member, error) {
 		if err != nil {
 			return nil, err
 		}
-		m, err := readMember(h, offset, info.Size())
+		m, err := readMember(h, offset)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +151,7 @@ func scan(ctx context.Context, file *os.File) (map[string]member, error) {
 }
 
 // readMember judges one header. Folders are no members.
-func readMember(h *tar.Header, offset, size int64) (*member, error) {
+func readMember(h *tar.Header, offset int64) (*member, error) {
 	name := path.Clean(h.Name)
 	if !fs.ValidPath(name) {
 		return nil, fmt.Errorf("member %q would lie outside the archive", h.Name)
@@ -167,9 +163,6 @@ func readMember(h *tar.Header, offset, size int64) (*member, error) {
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		if h.Size < 0 || offset+h.Size > size {
-			return nil, fmt.Errorf("member %q is cut off", h.Name)
-		}
 		return &member{offset: offset, size: h.Size}, nil
 	case tar.TypeSymlink:
 		return &member{link: path.Join(path.Dir(name), h.Linkname)}, nil

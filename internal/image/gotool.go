@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -217,5 +216,5 @@ func lookPath(program, path string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("looking for the %s program: %w", program, errors.Join(exec.ErrNotFound))
+	return "", fmt.Errorf("looking for the %s program: %w", program, exec.ErrNotFound)
 }

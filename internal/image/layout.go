@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/hallmark-sh/hallmark/internal/hint"
@@ -17,25 +18,25 @@ func buildLayout(ctx context.Context, s *store, b policy.LayoutBuild, opts Optio
 	if b.Path == "" {
 		return outcome{}, hint.Add(errors.New("no layout is named"), "set path under build.layout")
 	}
-	path := b.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(opts.PolicyDir, filepath.FromSlash(path))
+	name := b.Path
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(opts.PolicyDir, filepath.FromSlash(name))
 	}
-	info, err := os.Stat(path)
+	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return outcome{}, hint.Add(fmt.Errorf("reading image: %w", err),
-			"build the image first, for example with docker buildx build --output type=oci,dest=%s", filepath.Base(path))
+			"build the image first, for example with docker buildx build --output type=oci,dest=%s", filepath.Base(name))
 	}
 	if err != nil {
 		return outcome{}, fmt.Errorf("reading image: %w", err)
 	}
 	if info.IsDir() {
-		return readLayout(ctx, s, folder(path), b.Digest)
+		return readLayout(ctx, s, folder(name), b.Digest)
 	}
 	if !info.Mode().IsRegular() {
-		return outcome{}, fmt.Errorf("reading image: %s is neither a folder nor a file", path)
+		return outcome{}, fmt.Errorf("reading image: %s is neither a folder nor a file", name)
 	}
-	tar, err := openArchive(ctx, s, path)
+	tar, err := openArchive(ctx, s, name)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -67,15 +68,14 @@ func readArchive(ctx context.Context, s *store, tar *archive, stated string) (ou
 
 // wanted says that an archive of both kinds is to be read as a docker archive.
 func (a dockerArchive) wanted(ctx context.Context, stated string) bool {
-	entry, config, err := a.choose(ctx, "")
+	entry, _, err := a.choose(ctx, stated)
 	if stated != "" {
-		entry, config, err = a.choose(ctx, stated)
-		return err == nil && digestOf(config).String() == stated
+		return err == nil
 	}
 	if err != nil || len(entry.Layers) == 0 {
 		return false
 	}
-	b, err := a.tar.open(ctx, entry.Layers[0])
+	b, err := a.tar.open(ctx, path.Clean(entry.Layers[0]))
 	if err != nil {
 		return false
 	}

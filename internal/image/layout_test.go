@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -329,43 +329,6 @@ func TestMaxBytes(t *testing.T) {
 	}
 }
 
-func TestFlow(t *testing.T) {
-	in := bytes.Repeat([]byte("0123456789abcdef"), 3*chunkSize/16+5)
-	var direct, aside bytes.Buffer
-	n, err := flow(t.Context(), slowReader{bytes.NewReader(in)}, &direct, &aside)
-	if err != nil || n != int64(len(in)) || !bytes.Equal(in, direct.Bytes()) || !bytes.Equal(in, aside.Bytes()) {
-		t.Errorf("flow = %d, %v", n, err)
-	}
-	broken := errors.New("broken")
-	for name, err := range map[string]error{
-		"reader": second(flow(t.Context(), io.MultiReader(bytes.NewReader(in), failing{broken}), nil, io.Discard)),
-		"direct": second(flow(t.Context(), bytes.NewReader(in), failing{broken}, io.Discard)),
-		"aside":  second(flow(t.Context(), bytes.NewReader(in), nil, failing{broken})),
-		"cut":    second(flow(t.Context(), failing{io.ErrUnexpectedEOF}, nil, io.Discard)),
-	} {
-		want := broken
-		if name == "cut" {
-			want = io.ErrUnexpectedEOF
-		}
-		if !errors.Is(err, want) {
-			t.Errorf("%s: error %v", name, err)
-		}
-	}
-}
-
-// slowReader gives a few bytes at a time.
-type slowReader struct{ r io.Reader }
-
-func (s slowReader) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p), 1000)]) }
-
-// failing fails to read and to write.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error)  { return 0, f.err }
-func (f failing) Write([]byte) (int, error) { return 0, f.err }
-
-func second(_ int64, err error) error { return err }
-
 func TestBuilderChoice(t *testing.T) {
 	for name, c := range map[string]struct {
 		build policy.Build
@@ -381,6 +344,34 @@ func TestBuilderChoice(t *testing.T) {
 			t.Errorf("%s: error %v, hint %q", name, err, hint.Of(err))
 		}
 	}
+}
+
+// The digest must not tell how many cores the machine has.
+func TestPackOnAnyNumberOfCores(t *testing.T) {
+	path := writeFile(t, tarOf(docker(layerOf("big", strings.Repeat("some text that packs well ", 500_000))), nil))
+	var digests []v1.Hash
+	for _, cores := range []int{1, 2, 7} {
+		before := runtime.GOMAXPROCS(cores)
+		built, err := takeLayout(t, path, "")
+		runtime.GOMAXPROCS(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, built.Digest)
+	}
+	if digests[0] != digests[1] || digests[1] != digests[2] {
+		t.Errorf("digests %v", digests)
+	}
+}
+
+func TestFullFolder(t *testing.T) {
+	dir := t.TempDir()
+	check(os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
+	_, err := Build(t.Context(), source.Source{}, policy.Build{Layout: &policy.LayoutBuild{Path: dir}}, Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "is not empty") {
+		t.Errorf("error %v", err)
+	}
+	names(t, dir, "mine")
 }
 
 func TestSniff(t *testing.T) {
