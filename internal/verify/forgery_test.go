@@ -145,6 +145,9 @@ func TestForgeries(t *testing.T) {
 		{"provenance of another build type", func(t *testing.T) []evidence.Signed {
 			return provenanceOf(t, "https://actions.github.io/buildtypes/workflow/v1", "https://evil.test/v1")
 		}, but("provenance: fail build-type-unknown", "source: unknown build-type-unknown")},
+		{"provenance v1 of a v0.2 build type", func(t *testing.T) []evidence.Signed {
+			return provenanceOf(t, "https://actions.github.io/buildtypes/workflow/v1", "https://github.com/slsa-framework/slsa-github-generator/container@v1")
+		}, but("provenance: fail build-type-unknown", "source: unknown build-type-unknown")},
 		{"provenance v0.2 of a v1 build type", func(t *testing.T) []evidence.Signed {
 			return replace(provenanceAt, signed(t, claims(), evidence.ProvenanceV02, `{"builder":{"id":"x"},"buildType":"https://actions.github.io/buildtypes/workflow/v1"}`))
 		}, but("provenance: fail build-type-unknown", "source: unknown build-type-unknown")},
@@ -159,6 +162,12 @@ func TestForgeries(t *testing.T) {
 		{"provenance with another ref", func(t *testing.T) []evidence.Signed {
 			return provenanceOf(t, "git+https://github.com/acme/app@refs/heads/main", "git+https://github.com/acme/app@refs/heads/evil")
 		}, but("source: fail ref-mismatch")},
+		{"provenance without ref", func(t *testing.T) []evidence.Signed {
+			return provenanceOf(t, "git+https://github.com/acme/app@refs/heads/main", "git+https://github.com/acme/app")
+		}, but("source: fail ref-mismatch")},
+		{"provenance without repository", func(t *testing.T) []evidence.Signed {
+			return provenanceOf(t, `"repository":"https://github.com/acme/app"`, `"repository":""`, "git+https://github.com/acme/app@refs/heads/main", "")
+		}, but("source: fail repository-mismatch")},
 		{"provenance with another workflow", func(t *testing.T) []evidence.Signed {
 			return provenanceOf(t, `"path":".github/workflows/release.yml"`, `"path":".github/workflows/evil.yml"`)
 		}, but("source: fail workflow-mismatch")},

@@ -97,6 +97,8 @@ func TestImage(t *testing.T) {
 			w, y := newWorld(t, nil), newYard(t, opts)
 			image := y.push(t, commit, "one")
 			y.push(t, "v1", "one")
+			y.push(t, other+"-rc1", "one")
+			y.push(t, "v"+other, "one")
 			y.push(t, other, "one")
 			y.push(t, commit+"-dirty", "one")
 			y.push(t, "unsigned", "two")
@@ -109,6 +111,8 @@ func TestImage(t *testing.T) {
 				{"digest", image, allPass},
 				{"tag of the commit", y.repo.Tag(commit), but("tag: pass")},
 				{"tag that is no commit", y.repo.Tag("v1"), allPass},
+				{"tag that begins as a commit", y.repo.Tag(other + "-rc1"), allPass},
+				{"tag that ends as a commit", y.repo.Tag("v" + other), allPass},
 				{"tag of another commit", y.repo.Tag(other), but("tag: fail tag-moved")},
 				{"tag of the dirty commit", y.repo.Tag(commit + "-dirty"), but("tag: fail tag-moved")},
 				{"image without evidence", y.repo.Tag("unsigned"), map[string]string{

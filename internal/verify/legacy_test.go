@@ -203,6 +203,7 @@ func TestLegacyAttestation(t *testing.T) {
 		{"another digest", func(v1.Hash) v1.Hash { return stranger }, nil, map[string]string{"subject": "fail other-subject", "sbom": "fail other-subject"}},
 		{"tampered", nil, func(e string) string { return strings.Replace(e, `"sig":"M`, `"sig":"N`, 1) }, map[string]string{"subject": "fail signature-invalid", "sbom": "fail signature-invalid"}},
 		{"cut off", nil, func(e string) string { return e[:len(e)/2] }, map[string]string{"subject": "fail bundle-unreadable", "sbom": "fail no-sbom"}},
+		{"payload twice", nil, func(e string) string { return strings.Replace(e, `"payload":`, `"payload":"","payload":`, 1) }, map[string]string{"subject": "fail bundle-unreadable", "sbom": "fail no-sbom"}},
 		{"of another shape", nil, func(string) string { return `{"payload":1}` }, map[string]string{"subject": "fail bundle-unreadable", "sbom": "fail no-sbom"}},
 		{"of another payload type", nil, func(e string) string { return strings.Replace(e, "in-toto", "other", 1) }, map[string]string{"subject": "fail bundle-unreadable", "sbom": "fail no-sbom"}},
 	}

@@ -132,6 +132,7 @@ func TestBystanders(t *testing.T) {
 		w.sign(t, claims(), statement(t, evidence.Signature, `{}`, stranger)),
 		w.sign(t, claims(), statement(t, "https://cosign.sigstore.dev/attestation/vuln/v1", `{}`)),
 		w.sign(t, claims(), statement(t, "https://x.test/\x1b[2J\u202e", `{}`), statement(t, "https://x.test/"+strings.Repeat("y", 2000), `{}`)),
+		w.sign(t, claims(), statement(t, evidence.Provenance, prov(t, claims(), nil, "https://actions.github.io/buildtypes/workflow/v1", "https://x.test/v1"))),
 		w.sign(t, claims(), statement(t, evidence.CycloneDX, `{"x":1}`), statement(t, evidence.Scan, `{}`)),
 		[]evidence.Signed{{Bundle: []byte("junk")}, {PredicateType: evidence.CycloneDX, Bundle: nil}},
 	)
@@ -148,6 +149,7 @@ func TestBystanders(t *testing.T) {
 		"not judged: 1 bundle of predicate https://cosign.sigstore.dev/attestation/vuln/v1",
 		`not judged: 1 bundle of predicate https://x.test/\x1b[2J\u202e`,
 		"yyy ...",
+		"beside it: 1 bundle by the policy's identity, refused: it is of build type https://x.test/v1",
 		"ignored: one by the policy's identity: reading SBOM",
 		"ignored: one by the policy's identity: the scan report cannot be read: scan report has no subject",
 	} {
