@@ -24,6 +24,9 @@ import (
 // Options choose what a registry is like. The zero value is an OCI 1.1
 // registry that asks for no credentials.
 type Options struct {
+	// Handler is the registry; nil for the one of package localregistry with
+	// the modes below.
+	Handler http.Handler
 	// Dir keeps the content; a fresh folder of the test when empty.
 	Dir string
 	// NoReferrers, ImmutableTags and PageSize are the registry's own modes.
@@ -58,17 +61,11 @@ type Server struct {
 // Start runs a registry until the test ends.
 func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
-	if opts.Dir == "" {
-		opts.Dir = t.TempDir()
-	}
-	registry, err := localregistry.Open(opts.Dir, localregistry.Options{
-		NoReferrers: opts.NoReferrers, ImmutableTags: opts.ImmutableTags, PageSize: opts.PageSize,
-	})
-	if err != nil {
-		t.Fatalf("starting registry: %v", err)
-	}
 	s := &Server{done: make(chan struct{})}
-	var handler http.Handler = registry
+	handler := opts.Handler
+	if handler == nil {
+		handler = local(t, opts)
+	}
 	if opts.NoConditions {
 		handler = withoutConditions(handler)
 	}
@@ -96,6 +93,20 @@ func Start(t testing.TB, opts Options) *Server {
 	})
 	s.Host = server.Listener.Addr().String()
 	return s
+}
+
+func local(t testing.TB, opts Options) http.Handler {
+	t.Helper()
+	if opts.Dir == "" {
+		opts.Dir = t.TempDir()
+	}
+	registry, err := localregistry.Open(opts.Dir, localregistry.Options{
+		NoReferrers: opts.NoReferrers, ImmutableTags: opts.ImmutableTags, PageSize: opts.PageSize,
+	})
+	if err != nil {
+		t.Fatalf("starting registry: %v", err)
+	}
+	return registry
 }
 
 // Repository is a repository at the server.
