@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -60,7 +61,7 @@ func buildDocker(ctx context.Context, s *store, src source.Source, settings poli
 	if err != nil {
 		return outcome{}, err
 	}
-	opts.say("docker build of %s with engine %s at %s", opts.Repository, e.version, e.host)
+	opts.say("docker build of %s with engine %s at %s", cmp.Or(opts.Repository, "the image"), e.version, e.host)
 	tag := temporaryName + ":" + strings.ToLower(rand.Text())
 	defer e.forget(context.WithoutCancel(ctx), tag)
 	materials, err := d.solve(ctx, r, tag)

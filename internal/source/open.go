@@ -140,7 +140,7 @@ func (g git) ref(ctx context.Context, commit string) (string, error) {
 
 // origin fills Remote.
 func (g git) origin(ctx context.Context, s *Source) error {
-	raw, err := g.line(ctx, "config", "--get", "remote.origin.url")
+	_, err := g.line(ctx, "config", "--get", "remote.origin.url")
 	var failed *gitError
 	if errors.As(err, &failed) && failed.code == 1 {
 		return nil
@@ -148,7 +148,8 @@ func (g git) origin(ctx context.Context, s *Source) error {
 	if err != nil {
 		return err
 	}
-	if raw, err = g.line(ctx, "remote", "get-url", "origin"); err != nil {
+	raw, err := g.line(ctx, "remote", "get-url", "origin")
+	if err != nil {
 		return err
 	}
 	s.Remote = normalizeRemote(raw)
