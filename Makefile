@@ -56,7 +56,7 @@ lint: bin/tools/staticcheck install-shellcheck ## gofmt, vet with every build ta
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
 .PHONY: vuln
-vuln: bin/tools/govulncheck ## known vulnerabilities in what hallmark calls; VULNDB= names another database
+vuln: bin/tools/govulncheck install-curl ## known vulnerabilities in what hallmark calls; VULNDB= names another database
 	@test/vuln.sh '$(VULNDB)'
 
 .PHONY: cover
@@ -118,9 +118,11 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-git install-gcc install-shellcheck install-docker install-debootstrap
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap
 install-git:
 	@test/install.sh git=git
+install-curl:
+	@test/install.sh curl=curl
 install-gcc:
 	@test/install.sh gcc=gcc gcc=libc6-dev
 install-shellcheck:
