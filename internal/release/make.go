@@ -58,7 +58,7 @@ func (r *run) build(ctx context.Context) error {
 		Progress:   func(line string) { r.step("build", "%s", line) },
 	})
 	if err != nil {
-		return fmt.Errorf("building %.12s: %w", r.Source.Commit, err)
+		return err
 	}
 	r.result.Built = built
 	return nil
@@ -114,7 +114,7 @@ func (r *run) catalogue(ctx context.Context) ([]*catalog.Inventory, error) {
 	if built.IsIndex() {
 		whole, err := sbom.Merge(built.Digest, r.Policy.Image, r.Source.CommitTime, r.result.Documents...)
 		if err != nil {
-			return nil, fmt.Errorf("merging the SBOMs of %d platforms: %w", len(inventories), err)
+			return nil, err
 		}
 		r.result.Documents = append(r.result.Documents, whole)
 	}

@@ -58,7 +58,7 @@ func (r *run) standing(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 		return v1.Hash{}, nil
 	}
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("looking for %s: %w", tag, err)
+		return v1.Hash{}, err
 	}
 	if found.Digest == r.result.Built.Digest {
 		return found.Digest, nil
@@ -67,7 +67,7 @@ func (r *run) standing(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	r.step("verify", "%s is already there, as %s", tag.TagStr(), found.Digest)
 	judged, err := verify.Image(ctx, r.Registry, image, r.judge)
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("verifying %s: %w", image, err)
+		return v1.Hash{}, err
 	}
 	r.result.Verdict = judged
 	if !judged.Passed() {
@@ -88,7 +88,7 @@ func (r *run) pushAndSign(ctx context.Context, p *plan) error {
 		r.step("push", "%s@%s", r.Policy.Image, r.result.Built.Digest)
 		image, err := r.Registry.Push(ctx, r.result.Built, r.Policy.Repository(), r.pushed)
 		if err != nil {
-			return fmt.Errorf("pushing %s: %w", r.result.Built.Digest, err)
+			return err
 		}
 		r.result.Image = image
 		return nil
@@ -120,11 +120,7 @@ func (r *run) attach(ctx context.Context, p *plan) error {
 		r.result.Added += len(bundles)
 		group.Go(func() error {
 			r.step("attach", "%d bundles to %s", len(bundles), subject)
-			err := r.Registry.Attach(ctx, r.Policy.Repository().Digest(subject.String()), bundles)
-			if err != nil {
-				return fmt.Errorf("attaching evidence to %s: %w", subject, err)
-			}
-			return nil
+			return r.Registry.Attach(ctx, r.Policy.Repository().Digest(subject.String()), bundles)
 		})
 	}
 	return group.Wait()
@@ -141,7 +137,7 @@ func (r *run) proveFromRegistry(ctx context.Context) error {
 			image := r.Policy.Repository().Digest(subject.String())
 			judged, err := verify.Image(ctx, r.Registry, image, r.judge)
 			if err != nil {
-				return fmt.Errorf("verifying %s: %w", image, err)
+				return err
 			}
 			if subject == r.result.Built.Digest {
 				r.result.Verdict = judged
@@ -159,7 +155,7 @@ func (r *run) tag(ctx context.Context, tag name.Tag) error {
 	defer r.clock.start("tag")()
 	r.step("tag", "%s", tag)
 	if err := r.Registry.Tag(ctx, r.result.Image, tag.TagStr()); err != nil {
-		return fmt.Errorf("tagging %s: %w", r.result.Image, err)
+		return err
 	}
 	r.result.Tag = tag.TagStr()
 	return nil
@@ -188,7 +184,7 @@ func (r *run) heldEvidence(ctx context.Context, subjects []v1.Hash) (map[v1.Hash
 			image := r.Policy.Repository().Digest(subject.String())
 			found, err := r.Registry.Evidence(ctx, image)
 			if err != nil {
-				return fmt.Errorf("reading the evidence of %s: %w", image, err)
+				return err
 			}
 			for _, signed := range found {
 				if r.accepts(subject, signed) {
