@@ -93,6 +93,7 @@ func (r *run) catalogue(ctx context.Context) ([]*catalog.Inventory, error) {
 				Repository: r.Policy.Image,
 				Time:       r.Source.CommitTime,
 				Files:      r.Policy.SBOM.Files,
+				Scratch:    r.Work,
 				Version:    r.Version,
 			})
 			if err != nil {
