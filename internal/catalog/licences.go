@@ -24,7 +24,7 @@ var licences = sync.OnceValues(func() (context.Context, error) {
 // Warm starts building what Run needs whatever the image, and returns at once.
 // Calling it again, or not at all, changes nothing but the time Run takes.
 func Warm() {
-	go licences() //nolint:errcheck // Run gets the same error and reports it.
+	go licences() // Run gets the same error, and reports it.
 }
 
 // withValues is a context that lives as long as the first and answers with the

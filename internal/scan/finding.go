@@ -130,7 +130,7 @@ func rate(version string, score float64) finding.Severity {
 
 // metadata is what the database holds on a vulnerability by another name.
 func (d *DB) metadata(ref vulnerability.Reference) (*vulnerability.Metadata, error) {
-	//nolint:staticcheck // The only way to look up a record that is no match.
+	//lint:ignore SA1019 There is no other way to a record that is no match.
 	m, err := d.provider.VulnerabilityMetadata(ref)
 	if err != nil {
 		return nil, fmt.Errorf("looking up %s: %w", ref.ID, err)

@@ -98,34 +98,40 @@ func TestSameAsGrype(t *testing.T) {
 				t.Errorf("the distribution is %v, to grype %v", where.Distro, theirWhere.Distro)
 			}
 
-			db, err := Open(t.Context(), dir, finding.Database{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			m := grype.VulnerabilityMatcher{VulnerabilityProvider: db.provider, Matchers: matchers(), IgnoreRules: kernelHeaders()}
-			matches, _, err := m.FindMatchesContext(t.Context(), theirs, theirWhere)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var want, got []string
-			for _, m := range matches.Sorted() {
-				want = append(want, m.Vulnerability.ID+" "+m.Package.Name+" "+m.Package.Version)
-			}
-			report, err := db.Match(t.Context(), inv)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range report.Findings {
-				got = append(got, f.ID+" "+f.Package.Name+" "+f.Package.Version)
-			}
-			slices.Sort(want)
-			slices.Sort(got)
+			want, got := findings(t, dir, inv, theirs, theirWhere)
 			if diff := cmp.Diff(want, got); diff != "" || len(got) == 0 {
 				t.Errorf("grype finds other things: %s", diff)
 			}
 		})
 	}
+}
+
+// findings are what grype finds in its own way, and what Match does.
+func findings(t *testing.T, dir string, inv *catalog.Inventory, packages []pkg.Package, where pkg.Context) (want, got []string) {
+	t.Helper()
+	db, err := Open(t.Context(), dir, finding.Database{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	m := grype.VulnerabilityMatcher{VulnerabilityProvider: db.provider, Matchers: matchers(), IgnoreRules: kernelHeaders()}
+	matches, _, err := m.FindMatchesContext(t.Context(), packages, where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range matches.Sorted() {
+		want = append(want, m.Vulnerability.ID+" "+m.Package.Name+" "+m.Package.Version)
+	}
+	report, err := db.Match(t.Context(), inv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range report.Findings {
+		got = append(got, f.ID+" "+f.Package.Name+" "+f.Package.Version)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	return want, got
 }
 
 func names(packages []pkg.Package) []string {
