@@ -165,8 +165,7 @@ func (o *Options) archiveAt(ctx context.Context, d downloader, at remote, want s
 		}
 		a.bundle = bundle
 	}
-	last := d.state()
-	if want == "" && last.Archive == at.name {
+	if last := d.state(); want == "" {
 		if _, err := (cache{o.CacheDir}).find(ctx, last.Digest); err == nil {
 			d.known = last
 		}

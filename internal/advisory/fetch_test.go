@@ -26,30 +26,32 @@ import (
 )
 
 // mirror is a web server of a folder that can be told to fail. It keeps a log
-// of what it was asked and what it answered.
+// of what it was asked, in the order it was asked, and what it answered.
 type mirror struct {
 	*httptest.Server
 	mu     sync.Mutex
 	faults []http.HandlerFunc // for the next requests of the archive, in order
-	log    []string
+	log    []*exchange
+}
+
+type exchange struct {
+	code        int
+	name, bytes string
 }
 
 func serve(t *testing.T, dir string) *mirror {
 	t.Helper()
 	m := &mirror{}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := &exchange{code: 200, name: path.Base(r.URL.Path), bytes: r.Header.Get("Range")}
 		m.mu.Lock()
+		m.log = append(m.log, asked)
 		var fault http.HandlerFunc
 		if len(m.faults) > 0 && strings.Contains(r.URL.Path, ".tar") {
 			fault, m.faults = m.faults[0], m.faults[1:]
 		}
 		m.mu.Unlock()
-		rec := &recorder{ResponseWriter: w, code: 200}
-		defer func() {
-			m.mu.Lock()
-			m.log = append(m.log, strings.TrimSpace(fmt.Sprintf("%d %s %s", rec.code, path.Base(r.URL.Path), r.Header.Get("Range"))))
-			m.mu.Unlock()
-		}()
+		rec := &recorder{w, m, asked}
 		if fault != nil {
 			fault(rec, r)
 			return
@@ -66,10 +68,17 @@ func serve(t *testing.T, dir string) *mirror {
 
 type recorder struct {
 	http.ResponseWriter
-	code int
+	m     *mirror
+	asked *exchange
 }
 
-func (r *recorder) WriteHeader(code int)        { r.code = code; r.ResponseWriter.WriteHeader(code) }
+func (r *recorder) WriteHeader(code int) {
+	r.m.mu.Lock()
+	r.asked.code = code
+	r.m.mu.Unlock()
+	r.ResponseWriter.WriteHeader(code)
+}
+
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (m *mirror) fail(faults ...http.HandlerFunc) {
@@ -82,7 +91,10 @@ func (m *mirror) fail(faults ...http.HandlerFunc) {
 func (m *mirror) took() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := m.log
+	var out []string
+	for _, e := range m.log {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%d %s %s", e.code, e.name, e.bytes)))
+	}
 	m.log = nil
 	return out
 }
@@ -124,7 +136,7 @@ func reset(w http.ResponseWriter, _ *http.Request) {
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func remoteOptions(t *testing.T, from string) Options {
-	return Options{From: from, CacheDir: t.TempDir(), patience: patience{first: time.Millisecond, tries: 4, idle: 5 * time.Second}}
+	return Options{From: from, CacheDir: t.TempDir(), patience: patience{first: time.Millisecond, tries: 4, idle: time.Minute}}
 }
 
 func TestFetch(t *testing.T) {
@@ -212,6 +224,42 @@ func TestFetchGoesOn(t *testing.T) {
 	}
 }
 
+// TestFetchFindsItWhole starts after a process that was killed between the last
+// byte and the check.
+func TestFetchFindsItWhole(t *testing.T) {
+	res := small(t)
+	m := serve(t, filepath.Dir(res.Dir))
+	o := remoteOptions(t, m.URL)
+	at, err := parseRemote(o.From, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := o.downloader(at)
+	copyTo(t, res.Archive, filepath.Join(d.dir, d.key+".part"))
+	open(t, o)
+	name, size := filepath.Base(res.Archive), int64(0)
+	if f, err := os.Stat(res.Archive); err == nil {
+		size = f.Size()
+	}
+	if got, want := m.took(), []string{"200 latest.json", fmt.Sprintf("416 %s bytes=%d-", name, size)}; !slices.Equal(got, want) {
+		t.Errorf("requests %q, want %q", got, want)
+	}
+}
+
+// TestFetchWaitsAsTold has a server that names the time for the next try: it is
+// used in the place of our own, which here would be an hour.
+func TestFetchWaitsAsTold(t *testing.T) {
+	res := small(t)
+	m := serve(t, filepath.Dir(res.Dir))
+	o := remoteOptions(t, m.URL)
+	o.patience.first = time.Hour
+	m.fail(status(429, "Retry-After", "0"), status(503, "Retry-After", "0"))
+	open(t, o)
+	o.CacheDir = t.TempDir()
+	m.fail(status(429, "Retry-After", "86400"))
+	refusal(t, o, Unreachable)
+}
+
 func TestFetchRefuses(t *testing.T) {
 	res := small(t)
 	root := filepath.Dir(res.Dir)
@@ -229,8 +277,6 @@ func TestFetchRefuses(t *testing.T) {
 		return m.URL + "/v6/" + name
 	}
 	writeTo(t, filepath.Join(root, "v6", "text.json"), []byte("<html>"))
-	slow := remoteOptions(t, m.URL+"/v6/"+filepath.Base(res.Archive))
-	slow.patience = patience{first: time.Millisecond, tries: 2, idle: 50 * time.Millisecond}
 	with := func(from string) Options { return remoteOptions(t, from) }
 	for _, tt := range []struct {
 		name   string
@@ -245,7 +291,6 @@ func TestFetchRefuses(t *testing.T) {
 		{"500 for ever", with(m.URL + "/v6/x.tar.gz"), []http.HandlerFunc{status(500), status(500), status(500), status(500)}, Unreachable, "500", 4},
 		{"no base", with(m.URL + "/nowhere"), nil, Unreachable, "404", 0},
 		{"no answer", with("http://127.0.0.1:1/"), nil, Unreachable, "", 0},
-		{"silence", slow, []http.HandlerFunc{hang, hang}, Unreachable, "no byte came", 2},
 		{"wrong checksum", with(other(func(l *latest) { l.Digest = "sha256:" + strings.Repeat("0", 64) })), nil, Corrupt, "digest", 1},
 		{"no checksum", with(other(func(l *latest) { l.Digest = "" })), nil, Unreachable, "checksum", 0},
 		{"path upward", with(other(func(l *latest) { l.Path = "../../x.tar" })), nil, Unreachable, "path", 0},
@@ -270,6 +315,26 @@ func TestFetchRefuses(t *testing.T) {
 				t.Errorf("%d tries, want %d", tries, tt.tries)
 			}
 		})
+	}
+}
+
+// TestFetchGivesUpOnSilence holds a server that answers nothing, and one that
+// stops in the middle.
+func TestFetchGivesUpOnSilence(t *testing.T) {
+	res := small(t)
+	m := serve(t, filepath.Dir(res.Dir))
+	stop := func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("a"))
+		http.NewResponseController(w).Flush()
+		hang(w, r)
+	}
+	for _, fault := range []http.HandlerFunc{hang, stop} {
+		o := remoteOptions(t, m.URL+"/v6/"+filepath.Base(res.Archive))
+		o.patience = patience{first: time.Millisecond, tries: 2, idle: 50 * time.Millisecond}
+		m.fail(fault, fault)
+		if e := refusal(t, o, Unreachable); !strings.Contains(e.Error(), "no byte came for 50ms") {
+			t.Errorf("error %v", e)
+		}
 	}
 }
 

@@ -200,9 +200,6 @@ func (g *gathered) addTable(kind Kind, source string, data []byte) error {
 func (g *gathered) settle(res *Result) (vulns []*vulnerability, err error) {
 	newest := map[string]int{}
 	for i, p := range g.records {
-		if p.record.ID == "" {
-			continue
-		}
 		old, ok := newest[p.record.ID]
 		if !ok || p.record.Modified.After(g.records[old].record.Modified.Time) {
 			newest[p.record.ID] = i

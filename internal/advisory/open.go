@@ -180,7 +180,7 @@ func (o *Options) inPlace(ctx context.Context, file, source string) (entry, erro
 	db, err := inspect(ctx, filepath.Dir(file))
 	db.Source, db.Signed = source, o.Signer != nil
 	if err == nil && a.digest != "" && a.digest != db.Digest {
-		err = &Error{Code: Corrupt, Path: file, Err: errors.New("it changed while it was read")}
+		err = hint.Add(&Error{Code: Corrupt, Path: file, Err: errors.New("it changed while it was read")}, "try again when nothing writes to it")
 	}
 	return entry{dir: filepath.Dir(file), db: db, bundle: a.bundle}, err
 }

@@ -440,6 +440,28 @@ func TestSigned(t *testing.T) {
 	}
 }
 
+// TestSignedThenChanged changes a file between the check of its signature and
+// its use.
+func TestSignedThenChanged(t *testing.T) {
+	res, other := small(t), build(t, records(map[string]string{"a.json": npm("OSV-2", "a", "")}))
+	for _, file := range []string{res.Archive, filepath.Join(res.Dir, v6.VulnerabilityDBFileName)} {
+		writeTo(t, file+bundleSuffix, []byte("bundle"))
+		from := other.Archive
+		if filepath.Ext(file) == ".db" {
+			from = filepath.Join(other.Dir, v6.VulnerabilityDBFileName)
+			os.Remove(filepath.Join(res.Dir, v6.ImportMetadataFileName))
+		}
+		o := Options{From: file, CacheDir: t.TempDir(), Signer: &policy.Identity{Subject: "x"}}
+		o.Verify = func(context.Context, []byte, v1.Hash, policy.Identity) error {
+			copyTo(t, from, file)
+			return nil
+		}
+		if e := refusal(t, o, Corrupt); !strings.Contains(e.Error(), "changed while it was read") {
+			t.Errorf("error %v", e)
+		}
+	}
+}
+
 func swapped(t *testing.T, res Result) string {
 	to := copyTo(t, small(t).Archive, filepath.Join(t.TempDir(), "a.tar.zst"))
 	copyTo(t, res.Bundle, to+bundleSuffix)
