@@ -3,29 +3,56 @@ module github.com/hallmark-sh/hallmark
 go 1.26.8
 
 require (
-	github.com/CycloneDX/cyclonedx-go v0.12.0
-	github.com/anchore/grype v0.120.1
-	github.com/anchore/stereoscope v0.3.4
-	github.com/anchore/syft v1.54.1
-	github.com/awslabs/amazon-ecr-credential-helper/ecr-login v0.12.0
-	github.com/digitorus/timestamp v0.0.0-20231217203849-220c5c2851b7
-	github.com/glebarez/go-sqlite v1.23.0
-	github.com/goccy/go-yaml v1.19.2
-	github.com/google/go-cmp v0.7.0
-	github.com/google/go-containerregistry v0.22.1
-	github.com/klauspost/pgzip v1.2.6
-	github.com/moby/buildkit v0.34.2
-	github.com/moby/moby/client v0.6.0
-	github.com/openvex/go-vex v0.2.9
-	github.com/owenrumney/go-sarif/v3 v3.3.1
-	github.com/package-url/packageurl-go v0.1.7
-	github.com/rogpeppe/go-internal v1.14.1
-	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
-	github.com/sigstore/fulcio v1.8.8
-	github.com/sigstore/rekor-tiles/v2 v2.3.0
-	github.com/sigstore/sigstore-go v1.3.0
-	github.com/spf13/cobra v1.10.2
-	github.com/transparency-dev/tessera v1.0.2
+	github.com/CycloneDX/cyclonedx-go v0.12.0 // catalog: the document syft encodes
+	github.com/anchore/grype v0.120.1 // scan, advisory: matching, and the database format
+	github.com/anchore/stereoscope v0.3.4 // catalog: how syft reads layers
+	github.com/anchore/syft v1.54.1 // catalog: what is installed in an image
+	github.com/awslabs/amazon-ecr-credential-helper/ecr-login v0.12.0 // registry: credentials of Amazon ECR
+	github.com/cenkalti/backoff/v5 v5.0.3 // advisory, trust: waits between tries
+	github.com/cespare/xxhash/v2 v2.3.0 // advisory: the checksum in grype's import.json
+	github.com/coreos/go-oidc/v3 v3.20.0 // oidc, localtrust: logging in, and checking tokens
+	github.com/cyberphone/json-canonicalization v0.0.0-20241213102144-19d51d7fe467 // localtrust: canonical log entries
+	github.com/digitorus/timestamp v0.0.0-20231217203849-220c5c2851b7 // localtrust: RFC 3161 answers
+	github.com/glebarez/go-sqlite v1.23.0 // the one SQLite driver, which grype links too
+	github.com/go-jose/go-jose/v4 v4.1.5 // localtrust: minting tokens
+	github.com/go-openapi/runtime v0.33.0 // sign: the client of Rekor's version 1
+	github.com/go-openapi/strfmt v0.27.0 // sign: the client of Rekor's version 1
+	github.com/goccy/go-yaml v1.19.2 // policy: YAML with places
+	github.com/gofrs/flock v0.13.1 // cli: one release in a folder at a time
+	github.com/google/certificate-transparency-go v1.3.3 // localtrust: signed certificate timestamps
+	github.com/google/go-cmp v0.7.0 // tests
+	github.com/google/go-containerregistry v0.22.1 // image, registry: OCI names, images and transport
+	github.com/klauspost/compress v1.20.2 // image: gzip and zstd, faster than the standard library
+	github.com/klauspost/pgzip v1.2.6 // image: gzip on all cores
+	github.com/moby/buildkit v0.34.2 // image: the engine's BuildKit
+	github.com/moby/moby/client v0.6.0 // image: the Docker engine
+	github.com/opencontainers/go-digest v1.0.0 // image: digests as BuildKit says them
+	github.com/openvex/go-vex v0.2.9 // finding: OpenVEX documents
+	github.com/owenrumney/go-sarif/v3 v3.3.1 // finding: SARIF
+	github.com/package-url/packageurl-go v0.1.7 // finding, policy: package URLs
+	github.com/pandatix/go-cvss v0.6.4 // advisory: CVSS vectors
+	github.com/rogpeppe/go-internal v1.14.1 // tests: sessions
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // tests: the published schemas
+	github.com/secure-systems-lab/go-securesystemslib v0.11.1 // sign: DSSE
+	github.com/sigstore/fulcio v1.8.8 // localtrust: the profile of certificates
+	github.com/sigstore/protobuf-specs v0.5.2 // sign, localtrust: bundles and trusted roots
+	github.com/sigstore/rekor v1.5.3 // sign: Rekor's version 1
+	github.com/sigstore/rekor-tiles/v2 v2.3.0 // sign, localtrust: Rekor's version 2
+	github.com/sigstore/sigstore v1.10.11 // verify: public keys
+	github.com/sigstore/sigstore-go v1.3.0 // trust, sign, verify: Sigstore
+	github.com/spf13/cobra v1.10.2 // cli: verbs, help and completion
+	github.com/spf13/pflag v1.0.10 // cli: flags, with cobra
+	github.com/theupdateframework/go-tuf/v2 v2.4.2 // trust: TUF repositories
+	github.com/tonistiigi/fsutil v0.0.0-20261103091533-a72de9dcf763 // image: sending the context to BuildKit
+	github.com/ulikunitz/xz v0.5.17 // advisory: archives
+	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog
+	golang.org/x/oauth2 v0.36.0 // oidc: logging in
+	golang.org/x/sync v0.23.0 // stages side by side
+	golang.org/x/sys v0.48.0 // image: times of links
+	golang.org/x/term v0.46.0 // cli: is it a terminal
+	golang.org/x/tools v0.50.0 // demo: txtar
+	google.golang.org/grpc v1.84.0 // image: BuildKit's session
+	google.golang.org/protobuf v1.36.12 // sign, localtrust: bundles as JSON
 )
 
 require (
@@ -39,7 +66,6 @@ require (
 	cloud.google.com/go/storage v1.65.1 // indirect
 	cyphar.com/go-pathrs v0.2.5 // indirect
 	dario.cat/mergo v1.0.2 // indirect
-	filippo.io/mldsa v0.0.0-20260215214346-43d0283efc3e // indirect
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/GoogleCloudPlatform/opentelemetry-operations-go/detectors/gcp v1.34.0 // indirect
@@ -109,8 +135,6 @@ require (
 	github.com/bodgit/plumbing v1.3.0 // indirect
 	github.com/bodgit/sevenzip v1.6.1 // indirect
 	github.com/bodgit/windows v1.0.1 // indirect
-	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
-	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/charmbracelet/colorprofile v0.4.3 // indirect
 	github.com/charmbracelet/lipgloss v1.1.0 // indirect
 	github.com/charmbracelet/x/ansi v0.11.6 // indirect
@@ -136,8 +160,6 @@ require (
 	github.com/containerd/typeurl/v2 v2.3.0 // indirect
 	github.com/containers/libtrust v0.0.0-20230121012942-c1716e8a8d01 // indirect
 	github.com/containers/ocicrypt v1.3.2 // indirect
-	github.com/coreos/go-oidc/v3 v3.20.0 // indirect
-	github.com/cyberphone/json-canonicalization v0.0.0-20241213102144-19d51d7fe467 // indirect
 	github.com/cyphar/filepath-securejoin v0.7.0 // indirect
 	github.com/deitch/magic v0.0.0-20240306090643-c67ab88f10cb // indirect
 	github.com/digitorus/pkcs7 v0.0.0-20230818184609-3a137a874352 // indirect
@@ -164,7 +186,6 @@ require (
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
 	github.com/go-git/go-billy/v5 v5.9.1 // indirect
 	github.com/go-git/go-git/v5 v5.19.2 // indirect
-	github.com/go-jose/go-jose/v4 v4.1.5 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/go-openapi/analysis v0.25.5 // indirect
@@ -172,10 +193,8 @@ require (
 	github.com/go-openapi/jsonpointer v1.0.0 // indirect
 	github.com/go-openapi/jsonreference v1.0.0 // indirect
 	github.com/go-openapi/loads v0.25.0 // indirect
-	github.com/go-openapi/runtime v0.33.0 // indirect
 	github.com/go-openapi/runtime/server-middleware v0.30.0 // indirect
 	github.com/go-openapi/spec v0.22.9 // indirect
-	github.com/go-openapi/strfmt v0.27.0 // indirect
 	github.com/go-openapi/swag v0.28.0 // indirect
 	github.com/go-openapi/swag/cmdutils v0.28.0 // indirect
 	github.com/go-openapi/swag/conv v0.28.0 // indirect
@@ -192,11 +211,9 @@ require (
 	github.com/go-restruct/restruct v1.2.0-alpha // indirect
 	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
 	github.com/gocsaf/csaf/v3 v3.5.1 // indirect
-	github.com/gofrs/flock v0.13.1 // indirect
 	github.com/gohugoio/hashstructure v0.6.0 // indirect
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/golang/protobuf v1.5.4 // indirect
-	github.com/google/certificate-transparency-go v1.3.3 // indirect
 	github.com/google/go-intervals v0.0.2 // indirect
 	github.com/google/licensecheck v0.3.1 // indirect
 	github.com/google/pprof v0.0.0-20260802141513-ef3492d7dac3 // indirect
@@ -233,7 +250,6 @@ require (
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/kastenhq/goversion v0.0.0-20230811215019-93b2f8823953 // indirect
 	github.com/kevinburke/ssh_config v1.2.0 // indirect
-	github.com/klauspost/compress v1.20.2 // indirect
 	github.com/klauspost/cpuid/v2 v2.3.0 // indirect
 	github.com/knqyf263/go-apk-version v0.0.0-20200609155635-041fdbb8563f // indirect
 	github.com/knqyf263/go-deb-version v0.0.0-20241115132648-6f4aee6ccd23 // indirect
@@ -273,11 +289,9 @@ require (
 	github.com/olekukonko/errors v1.2.0 // indirect
 	github.com/olekukonko/ll v0.1.6 // indirect
 	github.com/olekukonko/tablewriter v1.1.5 // indirect
-	github.com/opencontainers/go-digest v1.0.0 // indirect
 	github.com/opencontainers/image-spec v1.1.1 // indirect
 	github.com/opencontainers/runtime-spec v1.3.0 // indirect
 	github.com/opencontainers/selinux v1.15.1 // indirect
-	github.com/pandatix/go-cvss v0.6.4 // indirect
 	github.com/pborman/indent v1.2.1 // indirect
 	github.com/pelletier/go-toml v1.9.5 // indirect
 	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
@@ -299,13 +313,9 @@ require (
 	github.com/sassoftware/go-rpmutils v0.4.0 // indirect
 	github.com/sassoftware/relic v7.2.1+incompatible // indirect
 	github.com/scylladb/go-set v1.0.3-0.20200225121959-cc7b2070d91e // indirect
-	github.com/secure-systems-lab/go-securesystemslib v0.11.1 // indirect
 	github.com/sergi/go-diff v1.4.0 // indirect
 	github.com/shibumi/go-pathspec v1.3.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
-	github.com/sigstore/protobuf-specs v0.5.2 // indirect
-	github.com/sigstore/rekor v1.5.3 // indirect
-	github.com/sigstore/sigstore v1.10.11 // indirect
 	github.com/sigstore/timestamp-authority/v2 v2.1.3 // indirect
 	github.com/sirupsen/logrus v1.10.2 // indirect
 	github.com/skeema/knownhosts v1.3.1 // indirect
@@ -317,7 +327,6 @@ require (
 	github.com/spdx/tools-golang v0.6.0-rc4 // indirect
 	github.com/spf13/afero v1.15.0 // indirect
 	github.com/spf13/cast v1.10.0 // indirect
-	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/spf13/viper v1.21.0 // indirect
 	github.com/spiffe/go-spiffe/v2 v2.8.1 // indirect
 	github.com/stefanberger/go-pkcs11uri v0.0.0-20230803200340-78284954bff6 // indirect
@@ -328,11 +337,8 @@ require (
 	github.com/tchap/go-patricia/v2 v2.3.3 // indirect
 	github.com/therootcompany/xz v1.0.1 // indirect
 	github.com/theupdateframework/go-tuf v0.7.0 // indirect
-	github.com/theupdateframework/go-tuf/v2 v2.4.2 // indirect
-	github.com/tonistiigi/fsutil v0.0.0-20261103091533-a72de9dcf763 // indirect
 	github.com/transparency-dev/formats v0.1.1 // indirect
 	github.com/transparency-dev/merkle v0.0.2 // indirect
-	github.com/ulikunitz/xz v0.5.17 // indirect
 	github.com/vbatts/go-mtree v0.7.0 // indirect
 	github.com/vbatts/tar-split v0.12.3 // indirect
 	github.com/vbauerster/cupwriter v0.0.4 // indirect
@@ -370,23 +376,15 @@ require (
 	goa.design/goa/v3 v3.27.0 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260603202125-055de637280b // indirect
-	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/net v0.59.0 // indirect
-	golang.org/x/oauth2 v0.36.0 // indirect
-	golang.org/x/sync v0.23.0 // indirect
-	golang.org/x/sys v0.48.0 // indirect
-	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
-	golang.org/x/tools v0.50.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
 	gonum.org/v1/gonum v0.17.0 // indirect
 	google.golang.org/api v0.294.0 // indirect
 	google.golang.org/genproto v0.0.0-20260715232425-e75dac1f907d // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260825221802-da73d73af1c5 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260825221802-da73d73af1c5 // indirect
-	google.golang.org/grpc v1.84.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	gorm.io/gorm v1.31.2 // indirect
