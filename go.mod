@@ -8,7 +8,7 @@ require (
 	github.com/anchore/stereoscope v0.3.4 // catalog: how syft reads layers
 	github.com/anchore/syft v1.54.1 // catalog: what is installed in an image
 	github.com/awslabs/amazon-ecr-credential-helper/ecr-login v0.12.0 // registry: credentials of Amazon ECR
-	github.com/cenkalti/backoff/v5 v5.0.3 // advisory, trust: waits between tries
+	github.com/cenkalti/backoff/v5 v5.0.3 // advisory: waits between tries
 	github.com/cespare/xxhash/v2 v2.3.0 // advisory: the checksum in grype's import.json
 	github.com/coreos/go-oidc/v3 v3.20.0 // oidc, localtrust: logging in, and checking tokens
 	github.com/cyberphone/json-canonicalization v0.0.0-20241213102144-19d51d7fe467 // localtrust: canonical log entries
@@ -38,7 +38,7 @@ require (
 	github.com/sigstore/protobuf-specs v0.5.2 // sign, localtrust: bundles and trusted roots
 	github.com/sigstore/rekor v1.5.3 // sign: Rekor's version 1
 	github.com/sigstore/rekor-tiles/v2 v2.3.0 // sign, localtrust: Rekor's version 2
-	github.com/sigstore/sigstore v1.10.11 // verify: public keys
+	github.com/sigstore/sigstore v1.10.11 // verify, localtrust: public keys
 	github.com/sigstore/sigstore-go v1.3.0 // trust, sign, verify: Sigstore
 	github.com/spf13/cobra v1.10.2 // cli: verbs, help and completion
 	github.com/spf13/pflag v1.0.10 // cli: flags, with cobra
@@ -48,7 +48,7 @@ require (
 	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog
 	golang.org/x/oauth2 v0.36.0 // oidc: logging in
 	golang.org/x/sync v0.23.0 // stages side by side
-	golang.org/x/sys v0.48.0 // image: times of links
+	golang.org/x/sys v0.48.0 // source: times of links
 	golang.org/x/term v0.46.0 // cli: is it a terminal
 	golang.org/x/tools v0.50.0 // demo: txtar
 	google.golang.org/grpc v1.84.0 // image: BuildKit's session
