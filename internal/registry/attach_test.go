@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,6 +275,29 @@ func TestFallbackWithDeletedEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEvidence(t, d, []evidence.Signed{aBundle(1), aBundle(2), aBundle(7)})
+}
+
+// A writer that never stops taking entries out is named in the end.
+func TestAttachContended(t *testing.T) {
+	noCredentials(t)
+	server := registrytest.Start(t, registrytest.Options{NoReferrers: true, NoConditions: true})
+	repo := server.Repository(t, "app")
+	client := newClient(t, registry.Options{Settle: time.Millisecond})
+	d := pushed(t, client, repo)
+	empty := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[]}`, types.OCIImageIndex)
+	tag := strings.ReplaceAll(d.DigestStr(), ":", "-")
+	var rival atomic.Bool
+	server.Disturb(registrytest.Fault{Method: "PUT", Path: "/manifests/" + tag, Do: func(_ *registrytest.Server, w http.ResponseWriter, req *http.Request, next http.Handler) {
+		next.ServeHTTP(w, req)
+		if rival.CompareAndSwap(false, true) {
+			put(t, server, repo, tag, types.OCIImageIndex, []byte(empty))
+			rival.Store(false)
+		}
+	}})
+	err := client.Attach(t.Context(), d, bundles(1))
+	if !errors.Is(err, registry.ErrContended) || hint.Of(err) == "" {
+		t.Errorf("got %v (hint %q), want ErrContended", err, hint.Of(err))
+	}
 }
 
 // A registry that lists nothing of what it took, although it said it would, is

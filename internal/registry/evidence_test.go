@@ -179,6 +179,20 @@ func TestFindLegacy(t *testing.T) {
 	}
 }
 
+// What is under a tag of cosign's and is no signature could be hiding one.
+func TestFindRefusesOddLegacy(t *testing.T) {
+	noCredentials(t)
+	server := registrytest.Start(t, registrytest.Options{})
+	repo := server.Repository(t, "app")
+	client := newClient(t, registry.Options{})
+	d := pushed(t, client, repo)
+	empty := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[]}`, types.OCIImageIndex)
+	put(t, server, repo, strings.ReplaceAll(d.DigestStr(), ":", "-")+".sig", types.OCIImageIndex, []byte(empty))
+	if _, err := client.Find(t.Context(), d); err == nil || !strings.Contains(err.Error(), "no image manifest") {
+		t.Errorf("got %v, want an error", err)
+	}
+}
+
 // More referrers than anybody reads are an error, never a selection.
 func TestFindRefusesFloods(t *testing.T) {
 	noCredentials(t)
