@@ -72,7 +72,8 @@ func (s Source) exportCommit(ctx context.Context, dst string) error {
 	if err != nil {
 		return err
 	}
-	scratch, err := os.MkdirTemp("", "hallmark-index-")
+	// Beside dst, so that whoever clears up after a killed release finds it.
+	scratch, err := os.MkdirTemp(filepath.Dir(dst), ".hallmark-index-")
 	if err != nil {
 		return err
 	}
