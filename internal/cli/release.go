@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hallmark-sh/hallmark/internal/hint"
 	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/release"
 	"github.com/hallmark-sh/hallmark/internal/source"
@@ -20,6 +21,8 @@ type releaseFlags struct {
 	advisories string
 	identity   identityFlags
 	out        string
+	layout     string
+	digest     string
 }
 
 func (a *app) releaseCommand() *cobra.Command {
@@ -55,12 +58,31 @@ second run on the same commit completes what is missing and adds nothing twice.`
 	flags.BoolVar(&f.check, "check", false, "stop after the gate: nothing leaves this machine")
 	flags.StringVar(&f.advisories, "advisories", "", "vulnerability database: a `file, folder or URL` (default: hallmark.yaml's, else grype's own)")
 	flags.StringVar(&f.out, "out", "", "`folder` for the SBOM, scan report, SARIF and summary (default .hallmark/release/TAG beside hallmark.yaml)")
+	flags.StringVar(&f.layout, "layout", "", "release the image in this OCI layout or docker archive, a `folder or file` built elsewhere, instead of building one")
+	flags.StringVar(&f.digest, "digest", "", "what the digest of --layout must be, `sha256:…`")
 	f.identity.bind(flags)
 	return cmd
 }
 
+// given puts an image built elsewhere in the place of the policy's build.
+func (f releaseFlags) given(p *policy.Policy) error {
+	if f.layout == "" && f.digest == "" {
+		return nil
+	}
+	if f.layout == "" || f.digest == "" {
+		err := errors.New("--layout and --digest go together")
+		return misuse{hint.Add(err, "the digest says which image was meant: the job that built it knows it")}
+	}
+	path, err := filepath.Abs(f.layout)
+	p.Build = policy.Build{Layout: &policy.LayoutBuild{Path: path, Digest: f.digest}}
+	return err
+}
+
 func (a *app) release(ctx context.Context, dir string, f releaseFlags) error {
 	p, err := a.policy(dir)
+	if err == nil {
+		err = f.given(&p)
+	}
 	if err != nil {
 		return err
 	}

@@ -219,8 +219,12 @@ func ofMachine(src source.Source, b image.Built) v1Predicate {
 		ResolvedDependencies: []Dependency{commit},
 	}
 	for _, m := range b.Materials {
-		definition.ResolvedDependencies = append(definition.ResolvedDependencies,
-			Dependency{URI: m.URI, Digest: map[string]string{m.Digest.Algorithm: m.Digest.Hex}})
+		dependency := Dependency{URI: m.URI}
+		// An image that only the engine holds has a name and no digest.
+		if m.Digest.Hex != "" {
+			dependency.Digest = map[string]string{m.Digest.Algorithm: m.Digest.Hex}
+		}
+		definition.ResolvedDependencies = append(definition.ResolvedDependencies, dependency)
 	}
 	return v1Predicate{BuildDefinition: definition, RunDetails: v1Run{Builder: v1Builder{ID: LocalBuilder}}}
 }

@@ -106,6 +106,13 @@ func New(opts Options) (*Client, error) {
 	}, nil
 }
 
+// Keychain and Transport are the client's own, for a library that fetches a
+// base image by itself: the same credentials, certificates and patience.
+func (c *Client) Keychain() authn.Keychain { return c.keys }
+
+// Transport carries requests as the client's own are carried.
+func (c *Client) Transport() http.RoundTripper { return c.transport }
+
 // session is one authenticated way to one repository.
 type session struct {
 	*Client

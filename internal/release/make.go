@@ -55,6 +55,8 @@ func (r *run) build(ctx context.Context) error {
 		PolicyDir:  filepath.Dir(r.Policy.Path),
 		Repository: r.Policy.Image,
 		Env:        r.Env,
+		Keychain:   r.Registry.Keychain(),
+		Transport:  r.Registry.Transport(),
 		Progress:   func(line string) { r.step("build", "%s", line) },
 	})
 	if err != nil {
