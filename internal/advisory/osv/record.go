@@ -2,6 +2,10 @@
 // (schema 1.7, https://ossf.github.io/osv-schema/) and answers which versions
 // an advisory names.
 //
+// Records are read from wherever somebody publishes them, so the YAML library
+// is the one that is hardened against hostile documents, not the one with the
+// best messages. It also keeps a version such as 1.10 as it is written.
+//
 // It is plain data with a codec and one piece of reasoning, Walk, which turns
 // a range's events into intervals the way the schema's own evaluation does. It
 // knows no ecosystem: how two versions compare is handed in.
@@ -12,13 +16,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v3"
 )
 
 // MaxSize is the largest record read, in bytes. The largest known published
@@ -122,9 +125,7 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 }
 
 // UnmarshalYAML reads an RFC 3339 time, quoted or not.
-func (t *Time) UnmarshalYAML(b []byte) error {
-	return t.parse(strings.Trim(strings.TrimSpace(string(b)), `'"`))
-}
+func (t *Time) UnmarshalYAML(n *yaml.Node) error { return t.parse(n.Value) }
 
 func (t *Time) parse(s string) error {
 	*t = Time{}
@@ -167,7 +168,10 @@ func Decode(name string, data []byte) (Record, error) {
 			err = errors.New("more than one JSON document")
 		}
 	} else {
-		err = decodeYAML(data, &r)
+		dec := yaml.NewDecoder(bytes.NewReader(data))
+		if err = dec.Decode(&r); err == nil && !errors.Is(dec.Decode(&yaml.Node{}), io.EOF) {
+			err = errors.New("more than one YAML document")
+		}
 	}
 	if err != nil {
 		if isOtherShape(data) {
@@ -181,50 +185,13 @@ func Decode(name string, data []byte) (Record, error) {
 	return r, nil
 }
 
-// decodeYAML reads numbers as the text they are written in: to YAML, the version
-// 1.10 is the number 1.1.
-func decodeYAML(data []byte, into *Record) error {
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return err
-	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return errors.New("not one YAML document")
-	}
-	ast.Walk(asText{}, file.Docs[0].Body)
-	return yaml.NodeToValue(file.Docs[0].Body, into)
-}
-
-// asText replaces the number nodes of a document.
-type asText struct{}
-
-func (v asText) Visit(n ast.Node) ast.Visitor {
-	text := func(n ast.Node) ast.Node {
-		switch n.(type) {
-		case *ast.FloatNode, *ast.IntegerNode:
-			return &ast.StringNode{BaseNode: &ast.BaseNode{}, Token: n.GetToken(), Value: n.GetToken().Value}
-		}
-		return n
-	}
-	switch n := n.(type) {
-	case *ast.MappingValueNode:
-		n.Value = text(n.Value)
-	case *ast.SequenceNode:
-		for i := range n.Values {
-			n.Values[i] = text(n.Values[i])
-		}
-	}
-	return v
-}
-
 // isOtherShape says that data is valid JSON of another shape, such as a list.
 func isOtherShape(data []byte) bool {
 	data = bytes.TrimSpace(data)
 	return len(data) > 0 && data[0] == '[' && json.Valid(data)
 }
 
-// oneLine drops the source excerpt that the YAML library adds after its message.
+// oneLine makes the YAML library's lists of errors fit one line.
 func oneLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+	return strings.Join(strings.Fields(err.Error()), " ")
 }

@@ -55,15 +55,19 @@ func TestDecodeRefuses(t *testing.T) {
 		file, text, want string
 		other            bool
 	}{
-		"list":           {"x.json", `[1, 2]`, "not an OSV record", true},
-		"other object":   {"x.json", `{"name": "index"}`, "not an OSV record", true},
-		"cut off":        {"x.json", record[:200], "reading record", false},
-		"two documents":  {"x.json", record + record, "more than one", false},
-		"bad time":       {"x.json", `{"id": "X", "modified": "yesterday"}`, "reading time", false},
-		"broken YAML":    {"x.yaml", "id: [", "reading record", false},
-		"too large":      {"x.json", strings.Repeat(" ", MaxSize+1), "larger than", false},
-		"wrong shape":    {"x.json", `{"id": 7}`, "reading record", false},
-		"list in a YAML": {"x.yaml", `[1]`, "not an OSV record", true},
+		"list":            {"x.json", `[1, 2]`, "not an OSV record", true},
+		"other object":    {"x.json", `{"name": "index"}`, "not an OSV record", true},
+		"cut off":         {"x.json", record[:200], "reading record", false},
+		"two documents":   {"x.json", record + record, "more than one", false},
+		"bad time":        {"x.json", `{"id": "X", "modified": "yesterday"}`, "reading time", false},
+		"two of YAML":     {"x.yaml", recordYAML + "\n---\n" + recordYAML, "more than one", false},
+		"tag in YAML":     {"x.yaml", "id: X\naliases: !x 1]\n", "reading record", false},
+		"no YAML":         {"x.yaml", "", "reading record", false},
+		"aliases of YAML": {"x.yaml", "id: X\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\ndatabase_specific: {x: [*e,*e,*e,*e,*e,*e,*e,*e,*e]}\n", "reading record", false},
+		"broken YAML":     {"x.yaml", "id: [", "reading record", false},
+		"too large":       {"x.json", strings.Repeat(" ", MaxSize+1), "larger than", false},
+		"wrong shape":     {"x.json", `{"id": 7}`, "reading record", false},
+		"list in a YAML":  {"x.yaml", `[1]`, "not an OSV record", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(tt.file, []byte(tt.text))
