@@ -165,7 +165,7 @@ func (p *opinion) readSBOM(w witness) (string, []verdict.Detail, *refusal) {
 	switch {
 	case summary.Total() == 0:
 		return "", nil, refuse(codeSBOMEmpty, "the SBOM lists no component")
-	case len(about) > 0 && !slices.Contains(about, p.subject.String()):
+	case slices.ContainsFunc(about, func(claimed string) bool { return claimed != p.subject.String() }):
 		return "", nil, refuse(codeSBOMOther, "the SBOM describes %s, not %s", strings.Join(about, ", "), p.subject)
 	}
 	said := fmt.Sprintf("CycloneDX %s, %s", summary.SpecVersion, plural(summary.Total(), "package"))
