@@ -115,7 +115,7 @@ func TestForgeries(t *testing.T) {
 			return replace(sbomAt, signed(t, claims(), evidence.CycloneDX, bom(stranger, 3)))
 		}, but("sbom: fail sbom-other-subject")},
 		{"SBOM of this image and of another", func(t *testing.T) []evidence.Signed {
-			both := strings.Replace(bom(stranger, 3), `"name":"app"`, fmt.Sprintf(`"name":"app","purl":"pkg:oci/app@%s"`, strings.Replace(subject.String(), ":", "%3A", 1)), 1)
+			both := strings.Replace(bom(stranger, 3), `"name":"app"`, `"name":"app","purl":"pkg:oci/app@`+strings.Replace(subject.String(), ":", "%3A", 1)+`"`, 1)
 			return replace(sbomAt, signed(t, claims(), evidence.CycloneDX, both))
 		}, but("sbom: fail sbom-other-subject")},
 		{"SBOM that is SPDX", func(t *testing.T) []evidence.Signed {
