@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sort"
 	"strings"
 
@@ -118,7 +119,7 @@ func (a *app) printRelease(r release.Result, failure error, check bool, files []
 	}
 	a.printFacts(r, check || failure != nil)
 	if len(files) > 0 {
-		s.printf("  files     %s\n", clean(strings.Join(files, "\n            ")))
+		s.printf("  files     SBOM, scan, SARIF and summary in %s\n", clean(filepath.Dir(files[0])))
 	}
 	if a.flags.verbose {
 		for _, t := range r.Times {

@@ -88,6 +88,7 @@ func TestSessions(t *testing.T) {
 			"valid":    valid,
 			"glob":     glob,
 			"append":   appendByte,
+			"readme":   readme,
 		},
 		RequireUniqueNames: true,
 	})
@@ -310,4 +311,22 @@ func appendByte(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = file.Write([]byte{0})
 	ts.Check(err)
 	ts.Check(file.Close())
+}
+
+// readme FILE writes the session of README.md to a file, with a port that is
+// free instead of the one that it names, and without building the program.
+func readme(ts *testscript.TestScript, neg bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("SCHEMAS"), "../../README.md"))
+	ts.Check(err)
+	_, rest, ok := strings.Cut(string(text), "```sh\nmake build\nexport PATH=\"$PWD/bin:$PATH\"\n")
+	if !ok {
+		ts.Fatalf("README.md has no session that begins with make build")
+	}
+	session, _, _ := strings.Cut(rest, "```")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	free := listener.Addr().String()
+	ts.Check(listener.Close())
+	session = strings.ReplaceAll(session, "127.0.0.1:5000", free)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("set -e\n"+session), 0o644))
 }
