@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/db/v6/distribution"
 	"github.com/anchore/grype/grype/db/v6/installation"
 	"github.com/anchore/grype/grype/match"
 	"github.com/google/go-cmp/cmp"
@@ -271,5 +273,32 @@ func TestHydratedByUs(t *testing.T) {
 	after, _ := hashFile(context.Background(), res.Dir+"/"+v6.VulnerabilityDBFileName)
 	if before != after {
 		t.Error("the database was indexed again")
+	}
+}
+
+// TestGrypeUpdatesFromUs has grype's own client update from a web server of
+// the build's folder.
+func TestGrypeUpdatesFromUs(t *testing.T) {
+	res, err := Build(context.Background(), BuildOptions{Sources: real(), Out: t.TempDir(), Time: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := serve(t, filepath.Dir(res.Dir))
+	client, err := distribution.NewClient(distribution.Config{LatestURL: m.URL, RequireUpdateCheck: true, CheckTimeout: time.Minute, UpdateTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := installation.NewCurator(installation.Config{DBRootDir: t.TempDir(), ValidateAge: true, ValidateChecksum: true, MaxAllowedBuiltAge: time.Hour}, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if updated, err := c.Update(); err != nil || !updated {
+		t.Fatalf("updated %v, %v", updated, err)
+	}
+	if s := c.Status(); s.Error != nil {
+		t.Errorf("status %+v", s)
+	}
+	if updated, err := c.Update(); err != nil || updated {
+		t.Errorf("updated again: %v, %v", updated, err)
 	}
 }

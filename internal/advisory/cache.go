@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,7 +150,7 @@ func (c cache) withBundle(e entry, bundle []byte) (entry, error) {
 
 // fill makes a cache folder of an artifact.
 func (c cache) fill(ctx context.Context, tmp string, a artifact) error {
-	if err := copyOut(ctx, a, tmp); err != nil {
+	if err := c.copyOut(ctx, a, tmp); err != nil {
 		return err
 	}
 	if _, err := inspect(ctx, tmp); err != nil {
@@ -188,7 +189,7 @@ func renamed(err error, source string) error {
 
 // copyOut copies a database file, or unpacks an archive, and compares what was
 // read with the digest.
-func copyOut(ctx context.Context, a artifact, dir string) error {
+func (c cache) copyOut(ctx context.Context, a artifact, dir string) error {
 	f, err := os.Open(a.file)
 	if err != nil {
 		return fmt.Errorf("taking in %s: %w", a.source, err)
@@ -213,10 +214,20 @@ func copyOut(ctx context.Context, a artifact, dir string) error {
 	if err == nil && fmt.Sprintf("sha256:%x", sum.Sum(nil)) != a.digest {
 		err = errors.New("it changed while it was read")
 	}
-	if err != nil {
-		return hint.Add(&Error{Code: Corrupt, Path: a.source, Err: err}, "get it again from where it was published")
+	return c.blame(err, a.source)
+}
+
+// blame tells a fault of our own disk from one of what was read. An archive
+// that holds a file twice is the archive's fault.
+func (c cache) blame(err error, source string) error {
+	var own *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own) && !errors.Is(err, fs.ErrExist):
+		return hint.Add(fmt.Errorf("taking in %s: %w", source, err), "check the space and the rights of %s", c.dir)
 	}
-	return nil
+	return hint.Add(&Error{Code: Corrupt, Path: source, Err: err}, "get it again from where it was published")
 }
 
 // byDefault gives the digest of the imported database; empty when none is.

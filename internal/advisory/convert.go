@@ -121,6 +121,12 @@ func language(r osv.Record, source string) (*vulnerability, []Problem) {
 	for _, n := range notes {
 		note("", n, false)
 	}
+	if strings.HasPrefix(r.ID, "MAL-") && len(v.severities) == 0 {
+		// OpenSSF's records of malicious packages rate none: there is no
+		// harmless way to run one.
+		s, level, _ := wordSeverity("critical", v.provider)
+		v.severities = []rated{{s, level}}
+	}
 	for _, a := range r.Affected {
 		pkg := a.Package.Ecosystem + " " + a.Package.Name
 		t, err := locate(a.Package.Ecosystem)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -110,11 +111,14 @@ func retry[T any](ctx context.Context, d downloader, at remote, try func() (T, e
 		d.progress(fmt.Sprintf("trying %s again: %v", at.name, last))
 	}))
 	var typed *Error
+	var own *fs.PathError // of our own disk
 	switch {
 	case err == nil || errors.As(err, &typed):
 		return out, err
 	case ctx.Err() != nil:
 		return out, ctx.Err()
+	case errors.As(last, &own):
+		return out, hint.Add(fmt.Errorf("keeping the download of %s: %w", at.name, last), "check the space and the rights of %s", d.dir)
 	}
 	unreachable := &Error{Code: Unreachable, Path: at.name, Err: last}
 	var status *statusError

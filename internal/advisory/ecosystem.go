@@ -1,6 +1,7 @@
 package advisory
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -78,6 +79,9 @@ func locate(ecosystem string) (target, error) {
 	default:
 		return target{}, fmt.Errorf("ecosystem %s: grype has no matcher for it", distro)
 	}
+	if distro == "Ubuntu" && strings.HasPrefix(release, "Pro:") {
+		return target{}, errors.New("ecosystem Ubuntu Pro: an ordinary host cannot install its fixes")
+	}
 	if t.os == nil {
 		return target{}, fmt.Errorf("ecosystem %s: release %q is not known", distro, release)
 	}
@@ -129,8 +133,7 @@ var ubuntuCodenames = map[string]string{
 	"26.04": "resolute",
 }
 
-// ubuntuRelease finds a release such as "22.04:LTS". Ubuntu Pro's are another
-// channel, whose fixes an ordinary host cannot install, so they have no row.
+// ubuntuRelease finds a release such as "22.04:LTS".
 func ubuntuRelease(release string) *v6.OperatingSystem {
 	number := strings.TrimSuffix(release, ":LTS")
 	codename, ok := ubuntuCodenames[number]

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,127 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/anchore/grype/grype/db/v6/distribution"
-	"github.com/anchore/grype/grype/db/v6/installation"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"github.com/hallmark-sh/hallmark/internal/hint"
-	"github.com/hallmark-sh/hallmark/internal/policy"
 )
-
-// mirror is a web server of a folder that can be told to fail. It keeps a log
-// of what it was asked, in the order it was asked, and what it answered.
-type mirror struct {
-	*httptest.Server
-	mu     sync.Mutex
-	faults []http.HandlerFunc // for the next requests of the archive, in order
-	log    []*exchange
-}
-
-type exchange struct {
-	code        int
-	name, bytes string
-}
-
-func serve(t *testing.T, dir string) *mirror {
-	t.Helper()
-	m := &mirror{}
-	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked := &exchange{code: 200, name: path.Base(r.URL.Path), bytes: r.Header.Get("Range")}
-		m.mu.Lock()
-		m.log = append(m.log, asked)
-		var fault http.HandlerFunc
-		if len(m.faults) > 0 && strings.Contains(r.URL.Path, ".tar") {
-			fault, m.faults = m.faults[0], m.faults[1:]
-		}
-		m.mu.Unlock()
-		rec := &recorder{w, m, asked}
-		if fault != nil {
-			fault(rec, r)
-			return
-		}
-		file := filepath.Join(dir, filepath.FromSlash(path.Clean(r.URL.Path)))
-		if info, err := os.Stat(file); err == nil && !info.IsDir() {
-			rec.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
-		}
-		http.ServeFile(rec, r, file)
-	}))
-	t.Cleanup(m.Close)
-	return m
-}
-
-type recorder struct {
-	http.ResponseWriter
-	m     *mirror
-	asked *exchange
-}
-
-func (r *recorder) WriteHeader(code int) {
-	r.m.mu.Lock()
-	r.asked.code = code
-	r.m.mu.Unlock()
-	r.ResponseWriter.WriteHeader(code)
-}
-
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-func (m *mirror) fail(faults ...http.HandlerFunc) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faults = faults
-}
-
-// took gives the log and empties it.
-func (m *mirror) took() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var out []string
-	for _, e := range m.log {
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%d %s %s", e.code, e.name, e.bytes)))
-	}
-	m.log = nil
-	return out
-}
-
-func status(code int, header ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for i := 0; i+1 < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		w.WriteHeader(code)
-	}
-}
-
-// cut answers with the first n bytes of the file and breaks the connection.
-func cut(file string, n int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		data, _ := os.ReadFile(file)
-		info, _ := os.Stat(file)
-		w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
-		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-		w.Write(data[:n])
-		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-}
-
-func reset(w http.ResponseWriter, _ *http.Request) {
-	c, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(err)
-	}
-	if tcp, ok := c.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
-	}
-	c.Close()
-}
-
-// hang answers nothing until the client gives up.
-func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-
-func remoteOptions(t *testing.T, from string) Options {
-	return Options{From: from, CacheDir: t.TempDir(), patience: patience{first: time.Millisecond, tries: 4, idle: time.Minute}}
-}
 
 func TestFetch(t *testing.T) {
 	res := small(t)
@@ -420,7 +299,7 @@ func TestFetchFallsBack(t *testing.T) {
 		o.Progress = func(s string) { said = append(said, s) }
 		open(t, o)
 		down := o
-		down.Transport = broken2{}
+		down.Transport = unreachable{}
 		open(t, down)
 		if !strings.Contains(strings.Join(said, "\n"), "is out of reach; using the database of 2026-03-04") {
 			t.Errorf("nothing was said of it: %q", said)
@@ -433,10 +312,6 @@ func TestFetchFallsBack(t *testing.T) {
 	m.fail(status(404))
 	refusal(t, o, Unreachable)
 }
-
-type broken2 struct{}
-
-func (broken2) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("no route") }
 
 func TestFetchFollowsSafely(t *testing.T) {
 	res := small(t)
@@ -451,42 +326,6 @@ func TestFetchFollowsSafely(t *testing.T) {
 	plain := httptest.NewServer(http.RedirectHandler(m.URL+"/v6/"+filepath.Base(res.Archive), http.StatusFound))
 	defer plain.Close()
 	open(t, remoteOptions(t, plain.URL+"/x.tar.zst"))
-}
-
-// TestFetchSigned asks for the bundle before the archive.
-func TestFetchSigned(t *testing.T) {
-	signer := policy.Identity{Subject: "builder@example.com"}
-	verify := func(_ context.Context, bundle []byte, digest v1.Hash, _ policy.Identity) error {
-		if string(bundle) != digest.String() {
-			return errors.New("another's")
-		}
-		return nil
-	}
-	res := small(t)
-	m := serve(t, filepath.Dir(res.Dir))
-	name := filepath.Base(res.Archive)
-	o := remoteOptions(t, m.URL)
-	o.Signer, o.Verify = &signer, verify
-	refusal(t, o, Unsigned)
-	if got, want := m.took(), []string{"200 latest.json", "404 " + name + bundleSuffix}; !slices.Equal(got, want) {
-		t.Errorf("requests %q, want %q", got, want)
-	}
-	writeTo(t, res.Archive+bundleSuffix, []byte("sha256:other"))
-	refusal(t, o, BadSignature)
-	if got, _ := os.ReadDir(filepath.Join(o.CacheDir, "databases")); len(got) > 0 {
-		t.Errorf("something was unpacked: %v", got)
-	}
-	writeTo(t, res.Archive+bundleSuffix, []byte(res.Digest.String()))
-	if _, db := open(t, o); !db.Signed {
-		t.Error("not told as signed")
-	}
-	// Out of reach, what is kept is verified again.
-	o.Transport = broken2{}
-	if _, db := open(t, o); !db.Signed {
-		t.Error("not told as signed")
-	}
-	o.Verify = func(context.Context, []byte, v1.Hash, policy.Identity) error { return errors.New("revoked") }
-	refusal(t, o, Unreachable)
 }
 
 func TestFetchStopsWithContext(t *testing.T) {
@@ -521,32 +360,5 @@ func TestFetchTogether(t *testing.T) {
 	}
 	if archives != 1 {
 		t.Errorf("the archive was fetched %d times", archives)
-	}
-}
-
-// TestGrypeUpdatesFromUs has grype's own client update from a web server of
-// the build's folder.
-func TestGrypeUpdatesFromUs(t *testing.T) {
-	res, err := Build(context.Background(), BuildOptions{Sources: real(), Out: t.TempDir(), Time: time.Now()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := serve(t, filepath.Dir(res.Dir))
-	client, err := distribution.NewClient(distribution.Config{LatestURL: m.URL, RequireUpdateCheck: true, CheckTimeout: time.Minute, UpdateTimeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := installation.NewCurator(installation.Config{DBRootDir: t.TempDir(), ValidateAge: true, ValidateChecksum: true, MaxAllowedBuiltAge: time.Hour}, client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if updated, err := c.Update(); err != nil || !updated {
-		t.Fatalf("updated %v, %v", updated, err)
-	}
-	if s := c.Status(); s.Error != nil {
-		t.Errorf("status %+v", s)
-	}
-	if updated, err := c.Update(); err != nil || updated {
-		t.Errorf("updated again: %v, %v", updated, err)
 	}
 }

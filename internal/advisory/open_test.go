@@ -5,11 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,12 +15,10 @@ import (
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/google/go-cmp/cmp"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/ulikunitz/xz"
 
 	"github.com/hallmark-sh/hallmark/internal/finding"
 	"github.com/hallmark-sh/hallmark/internal/hint"
-	"github.com/hallmark-sh/hallmark/internal/policy"
 )
 
 // small is a build of two records, for tests that need a database and not its
@@ -98,7 +93,8 @@ func compressed(t testing.TB, with func(io.Writer) (io.WriteCloser, error), data
 	return b.Bytes()
 }
 
-func gz(w io.Writer) (io.WriteCloser, error)  { return gzip.NewWriter(w), nil }
+func gz(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
+
 func xzw(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }
 
 // open opens and wants a database on which a scan finds what the build holds.
@@ -326,175 +322,5 @@ func TestOpenHydrates(t *testing.T) {
 	defer db.Close()
 	if err := db.QueryRow("SELECT count(*) FROM sqlite_master WHERE name IN ('idx_package_name', 'idx_package', 'idx_vuln_provider_id')").Scan(&n); err != nil || n != 3 {
 		t.Errorf("%d indexes, %v", n, err)
-	}
-}
-
-// TestCacheHealsAndPrunes damages what the cache holds and fills it up.
-func TestCacheHealsAndPrunes(t *testing.T) {
-	res := small(t)
-	o := Options{From: res.Archive, CacheDir: t.TempDir()}
-	dir, _ := open(t, o)
-	file := filepath.Join(dir, v6.VulnerabilityDBFileName)
-	data, _ := os.ReadFile(file)
-	writeTo(t, file, data[:len(data)-1])
-	open(t, o) // unpacked again
-	// Another database that is sound in itself is not what was put there.
-	writeTo(t, file, altered(t, data, "UPDATE db_metadata SET build_timestamp = '2026-03-05 00:00:00+00:00'"))
-	os.Remove(filepath.Join(dir, v6.ImportMetadataFileName))
-	if _, db := open(t, o); !db.Built.Equal(builtAt) {
-		t.Errorf("built %s: another database was used", db.Built)
-	}
-	if _, _, err := Import(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	old := builtAt.AddDate(-1, 0, 0)
-	os.Chtimes(dir, old, old)
-	var made []string
-	for i := range kept + 2 {
-		r := build(t, records(map[string]string{"a.json": npm(fmt.Sprintf("OSV-%d", i), "a", "")}))
-		d, _ := open(t, Options{From: r.Archive, CacheDir: o.CacheDir})
-		at := old.AddDate(0, 0, i)
-		os.Chtimes(d, at, at)
-		made = append(made, d)
-	}
-	left, _ := filepath.Glob(filepath.Join(o.CacheDir, "databases", "*"))
-	if len(left) != kept+1 {
-		t.Errorf("%d databases are left, want %d and the default", len(left), kept)
-	}
-	for _, d := range []string{dir, made[len(made)-1]} {
-		if _, err := os.Stat(d); err != nil {
-			t.Errorf("removed: %v", err)
-		}
-	}
-}
-
-// TestSigned opens with a signer: nothing is used unless its bundle holds.
-func TestSigned(t *testing.T) {
-	signer := policy.Identity{Subject: "builder@example.com"}
-	sign := func(_ context.Context, path string, digest v1.Hash) ([]byte, error) {
-		data, err := os.ReadFile(path)
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != digest.Hex {
-			t.Errorf("digest %s of %s is another's", digest, path)
-		}
-		return []byte("builder@example.com signed " + digest.String()), err
-	}
-	verified := 0
-	verify := func(_ context.Context, bundle []byte, digest v1.Hash, s policy.Identity) error {
-		verified++
-		if string(bundle) != s.Subject+" signed "+digest.String() {
-			return fmt.Errorf("bundle %q is not %s's of %s", bundle, s.Subject, digest)
-		}
-		return nil
-	}
-	res, err := Build(context.Background(), BuildOptions{Sources: []Source{records(map[string]string{"a.json": npm("OSV-1", "a", "")})},
-		Out: t.TempDir(), Time: builtAt, Sign: sign})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if digest, err := Verify(context.Background(), res.Archive, signer, verify); err != nil || digest != res.Digest {
-		t.Errorf("verified %s, %v", digest, err)
-	}
-	o := Options{From: res.Archive, CacheDir: t.TempDir(), Signer: &signer, Verify: verify}
-	if _, db := open(t, o); !db.Signed {
-		t.Error("not told as signed")
-	}
-	before := verified
-	if _, _, err := Import(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	usual := Options{CacheDir: o.CacheDir, Signer: &signer, Verify: verify}
-	if _, db := open(t, usual); !db.Signed || verified <= before+1 {
-		t.Error("what is in the cache was not verified again")
-	}
-	other := policy.Identity{Subject: "else@example.com"}
-	for name, tt := range map[string]struct {
-		o    Options
-		code Code
-	}{
-		"other signer":           {Options{From: res.Archive, CacheDir: t.TempDir(), Signer: &other, Verify: verify}, BadSignature},
-		"other signer, cached":   {Options{CacheDir: o.CacheDir, Signer: &other, Verify: verify}, BadSignature},
-		"no bundle":              {Options{From: copyTo(t, res.Archive, filepath.Join(t.TempDir(), "a.tar.zst")), CacheDir: t.TempDir(), Signer: &signer, Verify: verify}, Unsigned},
-		"folder":                 {Options{From: res.Dir, CacheDir: t.TempDir(), Signer: &signer, Verify: verify}, Unsigned},
-		"grype's":                {Options{GrypeDir: filepath.Dir(res.Dir), CacheDir: t.TempDir(), Signer: &signer, Verify: verify}, Unsigned},
-		"bundle of another file": {Options{From: swapped(t, res), CacheDir: t.TempDir(), Signer: &signer, Verify: verify}, BadSignature},
-	} {
-		t.Run(name, func(t *testing.T) {
-			refusal(t, tt.o, tt.code)
-			if tt.o.CacheDir != o.CacheDir {
-				if got, _ := os.ReadDir(filepath.Join(tt.o.CacheDir, "databases")); len(got) > 0 {
-					t.Errorf("something was unpacked: %v", got)
-				}
-			}
-		})
-	}
-	if _, _, err := Open(context.Background(), Options{From: res.Archive, Signer: &signer}); err == nil {
-		t.Error("a signer and nothing to verify with: no error")
-	}
-	failing := func(context.Context, string, v1.Hash) ([]byte, error) { return nil, errors.New("no token") }
-	out := t.TempDir()
-	if _, err := Build(context.Background(), BuildOptions{Sources: []Source{records(map[string]string{"a.json": npm("OSV-1", "a", "")})}, Out: out, Time: builtAt, Sign: failing}); err == nil {
-		t.Error("signing failed: no error")
-	}
-	if left, _ := os.ReadDir(out); len(left) > 0 {
-		t.Errorf("signing failed and something is left: %v", left)
-	}
-}
-
-// TestSignedThenChanged changes a file between the check of its signature and
-// its use.
-func TestSignedThenChanged(t *testing.T) {
-	res, other := small(t), build(t, records(map[string]string{"a.json": npm("OSV-2", "a", "")}))
-	for _, file := range []string{res.Archive, filepath.Join(res.Dir, v6.VulnerabilityDBFileName)} {
-		writeTo(t, file+bundleSuffix, []byte("bundle"))
-		from := other.Archive
-		if filepath.Ext(file) == ".db" {
-			from = filepath.Join(other.Dir, v6.VulnerabilityDBFileName)
-			os.Remove(filepath.Join(res.Dir, v6.ImportMetadataFileName))
-		}
-		o := Options{From: file, CacheDir: t.TempDir(), Signer: &policy.Identity{Subject: "x"}}
-		o.Verify = func(context.Context, []byte, v1.Hash, policy.Identity) error {
-			copyTo(t, from, file)
-			return nil
-		}
-		if e := refusal(t, o, Corrupt); !strings.Contains(e.Error(), "changed while it was read") {
-			t.Errorf("error %v", e)
-		}
-	}
-}
-
-func swapped(t *testing.T, res Result) string {
-	to := copyTo(t, small(t).Archive, filepath.Join(t.TempDir(), "a.tar.zst"))
-	copyTo(t, res.Bundle, to+bundleSuffix)
-	return to
-}
-
-func TestStatus(t *testing.T) {
-	res := build(t, real()...)
-	s, err := Status(context.Background(), res.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Advisories != res.Written || s.Rows != res.Rows || s.KEV != res.KEV {
-		t.Errorf("%d advisories, %d rows, %d in KEV; built %d, %d, %d", s.Advisories, s.Rows, s.KEV, res.Written, res.Rows, res.KEV)
-	}
-	if diff := cmp.Diff(res.Severities, s.Severities); diff != "" {
-		t.Errorf("severities (-built +counted):\n%s", diff)
-	}
-	rows := map[string]int{}
-	for _, c := range s.Ecosystems {
-		rows[c.Ecosystem] = c.Rows
-	}
-	for _, e := range []string{"python", "go-module", "npm", "java-archive", "rust-crate", "deb (debian 11)", "deb (ubuntu 22.04)", "apk (alpine 3.17)"} {
-		if rows[e] == 0 {
-			t.Errorf("no rows of %s: %v", e, rows)
-		}
-	}
-	for _, p := range s.Providers {
-		if p.ID == "pypa" && (p.Newest.Year() != 2024 || p.Advisories < 100 || !strings.HasPrefix(p.Digest, "sha256:")) {
-			t.Errorf("provider %+v", p)
-		}
-	}
-	if _, err := Status(context.Background(), t.TempDir()); err == nil {
-		t.Error("status of nothing: no error")
 	}
 }

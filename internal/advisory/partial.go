@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"strings"
@@ -112,6 +113,10 @@ func (p *partial) save(res *http.Response, have int64) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	n, err := io.Copy(f, io.LimitReader(res.Body, maxArchive-have+1))
+	var own *fs.PathError
+	if errors.As(err, &own) {
+		return backoff.Permanent(err)
+	}
 	if err != nil {
 		return err
 	}

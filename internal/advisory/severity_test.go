@@ -45,6 +45,7 @@ func TestSeverityChain(t *testing.T) {
 		"both.json":    npm("OSV-both", "both", `,"aliases":["CVE-2024-0001","CVE-2024-0002"]`),
 		"none.json":    npm("OSV-none", "none", `,"aliases":["CVE-2024-0004"],"database_specific":{"severity":"not yet assigned"}`),
 		"related.json": npm("OSV-related", "related", `,"related":["CVE-2024-0002"]`),
+		"mal.json":     npm("MAL-2024-1", "mal", ""),
 		"upper.json":   npm("OSV-upper", "upper", `,"aliases":["cve-2024-0005"]`),
 	})
 	table := tableOf(CVSS, "cve\tvector\tscore\tseverity\n"+
@@ -70,6 +71,7 @@ func TestSeverityChain(t *testing.T) {
 		"both":    "Medium alias alias:GHSA-word",
 		"none":    "Unknown unknown ",
 		"related": "Unknown unknown ", // related is not the same
+		"mal":     "Critical vendor openssf-malicious",
 		"upper":   "High cvss-table cvss-table:CVE-2024-0005",
 	} {
 		found := scan(t, res.Dir, "npm "+name+" 1.0.0")
@@ -89,7 +91,7 @@ func TestSeverityChain(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	want := map[string]int{LinkVendor: 4, LinkAlias: 3, LinkTable: 3, LinkUnknown: 2}
+	want := map[string]int{LinkVendor: 5, LinkAlias: 3, LinkTable: 3, LinkUnknown: 2}
 	if diff := cmp.Diff(want, res.Severities); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}

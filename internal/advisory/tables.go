@@ -3,6 +3,7 @@ package advisory
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -43,7 +44,7 @@ func readCVSS(r io.Reader, source string, into map[string]rated) ([]Problem, err
 
 func cvssRow(fields []string) (rated, error) {
 	if len(fields) != 4 || !cvePattern.MatchString(strings.ToUpper(fields[0])) {
-		return rated{}, fmt.Errorf("line is not CVE, vector, score and severity")
+		return rated{}, errors.New("line is not CVE, vector, score and severity")
 	}
 	source := LinkTable + ":" + strings.ToUpper(fields[0])
 	if fields[1] == "" {
