@@ -18,6 +18,8 @@ type databaseAnswer struct {
 	Dir      string           `json:"dir"`
 	AgeHours float64          `json:"ageHours"`
 	Database finding.Database `json:"database"`
+	// Holds counts what is inside; status only.
+	Holds *advisory.Summary `json:"holds,omitempty"`
 }
 
 func (a *app) advisoriesImportCommand() *cobra.Command {
@@ -38,7 +40,7 @@ archive must carry that signer's signature.`,
 			if err != nil {
 				return err
 			}
-			return a.answerDatabase("IMPORTED", dir, db)
+			return a.answerDatabase("IMPORTED", dir, db, nil)
 		},
 	}
 }
@@ -64,7 +66,11 @@ func (a *app) advisoriesStatus(ctx context.Context, o advisory.Options) error {
 	if err != nil {
 		return err
 	}
-	return a.answerDatabase("USABLE", dir, db)
+	held, err := advisory.Status(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return a.answerDatabase("USABLE", dir, db, &held)
 }
 
 func (a *app) advisoriesVerifyCommand() *cobra.Command {
@@ -104,10 +110,10 @@ func (a *app) databaseOptions(from string) (advisory.Options, error) {
 	return a.advisoryOptions(p, from), nil
 }
 
-func (a *app) answerDatabase(word, dir string, db finding.Database) error {
+func (a *app) answerDatabase(word, dir string, db finding.Database, held *advisory.Summary) error {
 	age := time.Since(db.Built)
 	if a.flags.json {
-		return a.screen.json(databaseAnswer{"hallmark.advisories/v1", dir, age.Hours(), db})
+		return a.screen.json(databaseAnswer{"hallmark.advisories/v1", dir, age.Hours(), db, held})
 	}
 	s := a.screen
 	s.printf("%s  %s\n", s.out(green, word), dir)
@@ -116,6 +122,10 @@ func (a *app) answerDatabase(word, dir string, db finding.Database) error {
 	s.printf("  providers %s\n", clean(strings.Join(db.Providers, ", ")))
 	if db.Signed {
 		s.printf("  signed    yes, by whom hallmark.yaml names\n")
+	}
+	if held != nil {
+		s.printf("  holds     %d advisories, %d rows, %d known to be exploited\n", held.Advisories, held.Rows, held.KEV)
+		s.printf("  severity  %s\n", countsText(held.Severities))
 	}
 	return nil
 }

@@ -173,6 +173,7 @@ func (a *app) advisoryOptions(p policy.Policy, flag string) advisory.Options {
 		GrypeDir: advisory.GrypeDir(a.env.get),
 		Signer:   p.Advisories.Signer,
 		Verify:   a.verifyArchive(p),
+		Progress: func(line string) { a.screen.note("advisories: %s", clean(line)) },
 	}
 }
 
