@@ -45,6 +45,7 @@ require (
 	github.com/theupdateframework/go-tuf/v2 v2.4.2 // trust: TUF repositories
 	github.com/tonistiigi/fsutil v0.0.0-20261103091533-a72de9dcf763 // image: sending the context to BuildKit
 	github.com/ulikunitz/xz v0.5.17 // advisory: archives
+	go.yaml.in/yaml/v3 v3.0.5 // advisory: OSV records in YAML
 	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog
 	golang.org/x/oauth2 v0.36.0 // oidc: logging in
 	golang.org/x/sync v0.23.0 // stages side by side
@@ -54,8 +55,6 @@ require (
 	google.golang.org/grpc v1.84.0 // image: BuildKit's session
 	google.golang.org/protobuf v1.36.12 // sign, localtrust: bundles as JSON
 )
-
-require go.yaml.in/yaml/v3 v3.0.5
 
 require (
 	cel.dev/expr v0.25.2 // indirect
