@@ -84,7 +84,7 @@ func prepare(ctx context.Context, dir, program string) (*input, error) {
 		return nil, err
 	}
 	// The trust services write the files that policies name when they start for the first time.
-	s, err := startServers(ctx, in, strings.Repeat("0", 40))
+	s, err := startServers(ctx, in, strings.Repeat("0", 40), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (in *input) newRepository(ctx context.Context, source, build string) (strin
 		"trust:",
 		"  root: private",
 		"  trusted-root: " + filepath.Join(in.state, "trusted-root.json"),
-		"  signing-config: " + filepath.Join(in.state, "signing-config.json"),
+		"  signing-config: " + filepath.Join(in.dir, "signing-config.json"),
 		"",
 	}, "\n")
 	if err := os.WriteFile(filepath.Join(dir, "hallmark.yaml"), []byte(policy), 0o644); err != nil {

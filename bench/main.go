@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -33,6 +34,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 7, "measured rounds; one more is run before them and not counted, unless it is the only one")
+	roundTrip := flag.Duration("rtt", 20*time.Millisecond, "measure also with servers this round trip away; 0 for only beside")
 	docs := flag.String("docs", "", "Markdown `file` whose figures to replace")
 	out := flag.String("json", "bin/bench.json", "`file` for the figures of every round")
 	hallmark := flag.String("hallmark", "bin/hallmark", "`program` to measure")
@@ -59,7 +61,7 @@ func run(ctx context.Context) error {
 		}
 		return profile(ctx, in, path)
 	}
-	results, err := measureAll(ctx, in, *rounds)
+	results, err := measureAll(ctx, in, *rounds, *roundTrip)
 	if err != nil {
 		return err
 	}
@@ -86,30 +88,45 @@ func writeJSON(path string, v any) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// measureAll runs every contender on every source, round by round, and turns their order round each time.
-func measureAll(ctx context.Context, in *input, rounds int) (*results, error) {
-	r := &results{Rounds: rounds}
+// measureAll runs every contender on every source at both distances, round by round, and turns their order round each time.
+func measureAll(ctx context.Context, in *input, rounds int, roundTrip time.Duration) (*results, error) {
+	r := &results{Rounds: rounds, RoundTrips: []time.Duration{0}}
+	if roundTrip > 0 {
+		r.RoundTrips = append(r.RoundTrips, roundTrip)
+	}
 	warmUp := 0
 	if rounds > 1 {
 		warmUp = 1
 	}
 	for round := range rounds + warmUp {
-		for _, source := range []string{fromLayout, fromArchive} {
-			contenders := []contender{chain{in}, chain{in}.lean(), hallmark{in}}
-			for i := range contenders {
-				c := contenders[(i+round)%len(contenders)]
-				fmt.Fprintf(os.Stderr, "round %d of %d, %s: %s\n", round+1, rounds+warmUp, source, c.name())
-				got, err := measureOne(ctx, in, c, source)
-				if err != nil {
-					return nil, fmt.Errorf("measuring %s from %s: %w", c.name(), source, err)
-				}
-				if round >= warmUp {
-					r.Runs = append(r.Runs, got)
-				}
-			}
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds+warmUp)
+		runs, err := measureRound(ctx, in, r.RoundTrips, round)
+		if err != nil {
+			return nil, err
+		}
+		if round >= warmUp {
+			r.Runs = append(r.Runs, runs...)
 		}
 	}
 	return r, nil
+}
+
+func measureRound(ctx context.Context, in *input, roundTrips []time.Duration, round int) ([]measured, error) {
+	contenders := []contender{chain{in}, chain{in}.lean(), hallmark{in}}
+	var runs []measured
+	for _, source := range []string{fromLayout, fromArchive} {
+		for _, roundTrip := range roundTrips {
+			for i := range contenders {
+				c := contenders[(i+round)%len(contenders)]
+				got, err := measureOne(ctx, in, c, source, roundTrip)
+				if err != nil {
+					return nil, fmt.Errorf("measuring %s from %s: %w", c.name(), source, err)
+				}
+				runs = append(runs, got)
+			}
+		}
+	}
+	return runs, nil
 }
 
 // contender is a way to release an image and to verify it.
@@ -121,8 +138,8 @@ type contender interface {
 }
 
 // measureOne runs one contender against servers of its own.
-func measureOne(ctx context.Context, in *input, c contender, source string) (got measured, err error) {
-	s, err := startServers(ctx, in, in.commits[source])
+func measureOne(ctx context.Context, in *input, c contender, source string, roundTrip time.Duration) (got measured, err error) {
+	s, err := startServers(ctx, in, in.commits[source], roundTrip)
 	if err != nil {
 		return measured{}, err
 	}
@@ -131,7 +148,7 @@ func measureOne(ctx context.Context, in *input, c contender, source string) (got
 			err = stopErr
 		}
 	}()
-	got = measured{Contender: c.name(), Source: source}
+	got = measured{setting: setting{source, roundTrip}, Contender: c.name()}
 	reference, steps, err := c.release(ctx, s, source)
 	if err != nil {
 		return measured{}, err

@@ -29,7 +29,7 @@ func profile(ctx context.Context, in *input, program string) error {
 }
 
 func profileOne(ctx context.Context, in *input, program, source, path string) (released step, err error) {
-	s, err := startServers(ctx, in, in.commits[source])
+	s, err := startServers(ctx, in, in.commits[source], 0)
 	if err != nil {
 		return step{}, err
 	}

@@ -12,10 +12,23 @@ import (
 	"time"
 )
 
+// setting is what a run was given.
+type setting struct {
+	Source    string        `json:"source"`
+	RoundTrip time.Duration `json:"round_trip_ns"`
+}
+
+func (s setting) String() string {
+	if s.RoundTrip == 0 {
+		return s.Source
+	}
+	return fmt.Sprintf("%s, servers %d ms away", s.Source, s.RoundTrip.Milliseconds())
+}
+
 // measured is one contender's run.
 type measured struct {
+	setting
 	Contender       string `json:"contender"`
-	Source          string `json:"source"`
 	Release         []step `json:"release"`
 	Verify          []step `json:"verify"`
 	ReleaseRequests int    `json:"release_requests"`
@@ -27,8 +40,10 @@ type results struct {
 	Machine string     `json:"machine"`
 	Image   imageFacts `json:"image"`
 	Rounds  int        `json:"rounds"`
-	Runs    []measured `json:"runs"`
-	Start   []step     `json:"start_up"`
+	// RoundTrips are the distances to the servers, the first nought.
+	RoundTrips []time.Duration `json:"round_trips_ns"`
+	Runs       []measured      `json:"runs"`
+	Start      []step          `json:"start_up"`
 }
 
 // spread is the middle of some measurements with the ends.
@@ -39,7 +54,7 @@ func spreadOf[T cmp.Ordered](all []T) spread[T] {
 	return spread[T]{s[len(s)/2], s[0], s[len(s)-1]}
 }
 
-// figures are one contender's, for one source and one phase, over all rounds.
+// figures are one contender's, in one setting and one phase, over all rounds.
 type figures struct {
 	wall, cpu spread[time.Duration]
 	peak      spread[int64]
@@ -47,13 +62,13 @@ type figures struct {
 	steps     []step // medians
 }
 
-func (r *results) figures(contender, source string, phase func(measured) ([]step, int)) figures {
+func (r *results) figures(contender string, at setting, phase func(measured) ([]step, int)) figures {
 	var wall, cpu []time.Duration
 	var peak []int64
 	var requests []int
 	var runs [][]step
 	for _, run := range r.Runs {
-		if run.Contender != contender || run.Source != source {
+		if run.Contender != contender || run.setting != at {
 			continue
 		}
 		steps, n := phase(run)
@@ -97,15 +112,18 @@ func (r *results) markdown() string {
 	fmt.Fprintf(&b, "%s. Image: Debian %s, %d system and %d Python packages, %d layers, %s as archive, %s compressed. Database: %d advisories. Medians of %d rounds (least to most).\n",
 		r.Machine, "12", r.Image.Debian, r.Image.Python, r.Image.Layers, mega(r.Image.Archive), mega(r.Image.Layout), r.Image.Advisories, r.Rounds)
 	for _, phase := range phases {
-		for _, source := range []string{fromLayout, fromArchive} {
-			fmt.Fprintf(&b, "\n### %s: %s\n\n", phase.title, source)
-			r.compare(&b, source, phase.of)
+		for _, roundTrip := range r.RoundTrips {
+			for _, source := range []string{fromLayout, fromArchive} {
+				at := setting{source, roundTrip}
+				fmt.Fprintf(&b, "\n### %s: %s\n\n", phase.title, at)
+				r.compare(&b, at, phase.of)
+			}
 		}
 	}
 	fmt.Fprintf(&b, "\n### Step by step\n\n| from | step | wall | CPU | peak memory |\n|---|---|--:|--:|--:|\n")
 	for _, source := range []string{fromLayout, fromArchive} {
 		for _, contender := range []string{chain{}.name(), hallmark{}.name()} {
-			f := r.figures(contender, source, func(m measured) ([]step, int) { return append(slices.Clone(m.Release), m.Verify...), 0 })
+			f := r.figures(contender, setting{Source: source}, func(m measured) ([]step, int) { return append(slices.Clone(m.Release), m.Verify...), 0 })
 			for _, s := range f.steps {
 				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", source, s.Name, seconds(s.Wall), seconds(s.CPU), mega(s.Peak))
 			}
@@ -121,11 +139,11 @@ func (r *results) markdown() string {
 }
 
 // compare writes one table: a row per contender, and how much less hallmark takes than it.
-func (r *results) compare(b *strings.Builder, source string, phase func(measured) ([]step, int)) {
+func (r *results) compare(b *strings.Builder, at setting, phase func(measured) ([]step, int)) {
 	fmt.Fprintf(b, "| | wall | | CPU | | peak memory | | registry requests |\n|---|--:|--:|--:|--:|--:|--:|--:|\n")
-	ours := r.figures((hallmark{}).name(), source, phase)
+	ours := r.figures((hallmark{}).name(), at, phase)
 	for _, contender := range r.contenders() {
-		f := r.figures(contender, source, phase)
+		f := r.figures(contender, at, phase)
 		fmt.Fprintf(b, "| %s | %s (%s to %s) | %.1f× | %s | %.1f× | %s | %.2f× | %d |\n", contender,
 			seconds(f.wall.median), seconds(f.wall.least), seconds(f.wall.most), ratio(f.wall.median, ours.wall.median),
 			seconds(f.cpu.median), ratio(f.cpu.median, ours.cpu.median),

@@ -12,17 +12,17 @@ import (
 
 // sample is three rounds in which the chain takes 3, 1 and 2 seconds a step and hallmark a quarter of the chain.
 func sample() *results {
-	r := &results{Rounds: 3}
+	r := &results{Rounds: 3, RoundTrips: []time.Duration{0}}
 	for _, n := range []time.Duration{3, 1, 2} {
 		steps := func(name string, wall time.Duration, peak int64) step {
 			return step{name, cost{Wall: wall, CPU: 2 * wall, Peak: peak}}
 		}
 		for _, source := range []string{fromLayout, fromArchive} {
 			r.Runs = append(r.Runs,
-				measured{"chain", source,
+				measured{setting{Source: source}, "chain",
 					[]step{steps("syft", n*time.Second, 300e6), steps("cosign sign", n*time.Second, 100e6)},
 					[]step{steps("cosign verify", 2*n*time.Second, 120e6)}, 20, 8},
-				measured{"hallmark", source,
+				measured{setting{Source: source}, "hallmark",
 					[]step{steps("hallmark release", n*time.Second, 200e6)},
 					[]step{steps("hallmark verify", n*100*time.Millisecond, 50e6)}, 12, 5},
 			)
@@ -57,7 +57,7 @@ func TestFigures(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := sample().figures(test.contender, fromLayout, test.phase)
+			got := sample().figures(test.contender, setting{Source: fromLayout}, test.phase)
 			exported := cmp.AllowUnexported(figures{}, spread[time.Duration]{}, spread[int64]{}, spread[int]{}, step{})
 			if diff := cmp.Diff(test.want, got, exported); diff != "" {
 				t.Errorf("figures (-want +got):\n%s", diff)

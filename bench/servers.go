@@ -19,14 +19,15 @@ type servers struct {
 	dir                               string
 	trustedRoot, signingConfig, token string
 	accessLog                         string
+	distance                          *distance
 	cmd                               *exec.Cmd
 	exited                            chan error
 	log                               bytes.Buffer
 }
 
-// startServers starts them with an empty registry, at the address the policies name, and has them make an identity token
-// for a run of the release workflow on commit.
-func startServers(ctx context.Context, in *input, commit string) (*servers, error) {
+// startServers starts them with an empty registry, roundTrip away from the address the policies name, and has them make an
+// identity token for a run of the release workflow on commit.
+func startServers(ctx context.Context, in *input, commit string, roundTrip time.Duration) (*servers, error) {
 	dir, err := os.MkdirTemp(in.dir, "run-")
 	if err != nil {
 		return nil, err
@@ -34,12 +35,16 @@ func startServers(ctx context.Context, in *input, commit string) (*servers, erro
 	s := &servers{
 		input: in, dir: dir,
 		trustedRoot:   filepath.Join(in.state, "trusted-root.json"),
-		signingConfig: filepath.Join(in.state, "signing-config.json"),
+		signingConfig: filepath.Join(in.dir, "signing-config.json"),
 		token:         filepath.Join(dir, "token"),
 		accessLog:     filepath.Join(dir, "access.log"),
 		exited:        make(chan error, 1),
 	}
-	s.cmd = exec.Command(in.hallmark, "local", "serve", "--state", in.state, "--listen", in.address,
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	s.cmd = exec.Command(in.hallmark, "local", "serve", "--state", in.state, "--listen", listen,
 		"--registry-dir", filepath.Join(dir, "registry"), "--access-log", s.accessLog)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -47,25 +52,40 @@ func startServers(ctx context.Context, in *input, commit string) (*servers, erro
 		return nil, err
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
-	if err := s.await(ctx); err != nil {
-		return nil, errors.Join(err, s.stop())
-	}
-	_, _, err = measure(ctx, in.command("hallmark local token", dir, "local", "token", "--state", in.state,
-		"--repository", repository, "--workflow", workflow, "--ref", branch, "--sha", commit, "--out", s.token))
-	if err != nil {
+	if err := s.ready(ctx, listen, commit, roundTrip); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
 }
 
-func (s *servers) await(ctx context.Context) error {
+// ready waits for the servers, puts the distance before them and makes the token.
+func (s *servers) ready(ctx context.Context, listen, commit string, roundTrip time.Duration) (err error) {
+	if err := s.await(ctx, listen); err != nil {
+		return err
+	}
+	if s.distance, err = listenAt(s.address, listen, roundTrip); err != nil {
+		return err
+	}
+	config, err := os.ReadFile(filepath.Join(s.state, "signing-config.json"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.signingConfig, bytes.ReplaceAll(config, []byte(listen), []byte(s.address)), 0o644); err != nil {
+		return err
+	}
+	_, _, err = measure(ctx, s.command("hallmark local token", s.dir, "local", "token", "--state", s.state,
+		"--repository", repository, "--workflow", workflow, "--ref", branch, "--sha", commit, "--out", s.token))
+	return err
+}
+
+func (s *servers) await(ctx context.Context, listen string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		// Not a path of the registry: it would be counted.
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/", nil)
 		if err != nil {
 			return err
 		}
@@ -89,6 +109,11 @@ func (s *servers) stop() error {
 		return fmt.Errorf("stopping hallmark local serve: %w", err)
 	}
 	<-s.exited
+	if s.distance != nil {
+		if err := s.distance.Close(); err != nil {
+			return err
+		}
+	}
 	return os.RemoveAll(s.dir)
 }
 
