@@ -40,7 +40,8 @@ var cvePattern = regexp.MustCompile(`CVE-\d{4}-\d{4,}$`)
 // distroClaims converts the entries of a record that are about distributions.
 func distroClaims(r osv.Record, source string) (claims []claim, problems []Problem) {
 	names, tracker := distroNames(r)
-	severities, notes := ownSeverities(r, "")
+	// What cannot be read of them is noted once, with the language packages.
+	severities, _ := ownSeverities(r, "")
 	for _, a := range r.Affected {
 		t, err := locate(a.Package.Ecosystem)
 		if err == nil && t.os == nil || err != nil && languageOnly(r) {
@@ -55,6 +56,7 @@ func distroClaims(r osv.Record, source string) (claims []claim, problems []Probl
 		}
 		var ranges []v6.Range
 		if err == nil {
+			var notes []string
 			ranges, notes, err = rangesOf(a, t)
 			for _, n := range notes {
 				note(n, false)

@@ -246,7 +246,8 @@ func testDockerRefuses(t *testing.T, e *engine.Engine) {
 		build     policy.DockerBuild
 		err, hint string
 	}{
-		"failing step":      {run("FROM tiny:1\nRUN [\"/shell\", \"fail\", \"now\"]\n"), policy.DockerBuild{}, "\nsaying fail\nsaying now", "fresh clone"},
+		"failing step":      {run("FROM tiny:1\nRUN [\"/shell\", \"fail\", \"now\"]\n"), policy.DockerBuild{}, "\nsaying fail\n", "fresh clone"},
+		"its last words":    {run("FROM tiny:1\nRUN [\"/shell\", \"fail\", \"now\"]\n"), policy.DockerBuild{}, "\nsaying now", "fresh clone"},
 		"its errors":        {run("FROM tiny:1\nRUN [\"/shell\", \"fail\"]\n"), policy.DockerBuild{}, "[31mthis went wrong", "fresh clone"},
 		"which step":        {run("FROM tiny:1\nRUN [\"/shell\", \"fail\"]\n"), policy.DockerBuild{}, "step [2/2] RUN [\"/shell\", \"fail\"]:", "fresh clone"},
 		"exit code":         {run("FROM tiny:1\nRUN [\"/shell\", \"fail\"]\n"), policy.DockerBuild{}, "exit code: 3", "fresh clone"},
