@@ -47,7 +47,6 @@ func Main(ctx context.Context, args []string, std Streams, environ []string) int
 	root.SetIn(std.In)
 	root.SetOut(std.Out)
 	root.SetErr(std.Err)
-	tuneMemory(env)
 	return a.exit(ctx, root.ExecuteContext(ctx))
 }
 
