@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -23,13 +24,22 @@ var registries = []struct {
 	opts      registrytest.Options
 	platforms string
 	referrers bool
-	// stride is how many requests lie between two kills: an index makes many
-	// requests that differ only in the platform.
+	// stride is how many requests lie between two kills, so that all of it
+	// takes minutes; -every makes it one.
 	stride int
 }{
-	{"referrers", registrytest.Options{}, "linux/amd64", true, 1},
-	{"referrers, two platforms", registrytest.Options{}, "linux/amd64, linux/arm64", true, 7},
-	{"immutable tags, no referrers", registrytest.Options{ImmutableTags: true, NoReferrers: true}, "linux/amd64", false, 1},
+	{"referrers", registrytest.Options{}, "linux/amd64", true, 2},
+	{"referrers, two platforms", registrytest.Options{}, "linux/amd64, linux/arm64", true, 11},
+	{"immutable tags, no referrers", registrytest.Options{ImmutableTags: true, NoReferrers: true}, "linux/amd64", false, 2},
+}
+
+var every = flag.Bool("every", false, "kill a release at every request, not at some")
+
+func stride(usual int) int {
+	if *every {
+		return 1
+	}
+	return usual
 }
 
 // TestKillAtEveryRequest kills the release with SIGKILL at each request it
@@ -46,7 +56,7 @@ func TestKillAtEveryRequest(t *testing.T) {
 			requests := len(server.Log())
 			t.Logf("a release makes %d requests", requests)
 			table := map[string]int{}
-			for n := 1; n <= requests; n += kind.stride {
+			for n := 1; n <= requests; n += stride(kind.stride) {
 				for _, effect := range []bool{false, true} {
 					when := fmt.Sprintf("killed at request %d, effect %v", n, effect)
 					server := s.server(kind.opts, kind.platforms)
