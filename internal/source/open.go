@@ -107,17 +107,25 @@ func (g git) head(ctx context.Context, s *Source) error {
 		return err
 	}
 	s.Commit = commit
-	stamp, err := g.line(ctx, "log", "-1", "--format=%ct", commit)
+	if err := g.commit(ctx, s); err != nil {
+		return err
+	}
+	s.Ref, err = g.ref(ctx, commit)
+	return err
+}
+
+// commit fills CommitTime.
+func (g git) commit(ctx context.Context, s *Source) error {
+	stamp, err := g.line(ctx, "log", "-1", "--format=%ct", s.Commit)
 	if err != nil {
 		return err
 	}
 	seconds, err := strconv.ParseInt(stamp, 10, 64)
 	if err != nil {
-		return fmt.Errorf("reading the time of commit %s: %w", commit, err)
+		return fmt.Errorf("reading the time of commit %s: %w", s.Commit, err)
 	}
 	s.CommitTime = time.Unix(seconds, 0).UTC()
-	s.Ref, err = g.ref(ctx, commit)
-	return err
+	return nil
 }
 
 // ref is the branch HEAD is on, or, on a detached HEAD, the one tag that names
