@@ -98,6 +98,9 @@ profile: build install-docker install-debootstrap ## where the time of a release
 
 ## What the others need
 
+bin/peers/act: peer = act
+bin/peers/act: test/peers/act/go.mod
+
 PEERS := cosign syft grype crane registry
 
 .PHONY: peers

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/hallmark-sh/hallmark/internal/finding"
 	"github.com/hallmark-sh/hallmark/internal/release"
 )
@@ -97,7 +99,16 @@ func appendFile(path, text string) error {
 	return f.Close()
 }
 
+// helmValues are the values of a chart that takes an image by digest only.
+func helmValues(image name.Digest) []byte {
+	return fmt.Appendf(nil, "image:\n  repository: %s\n  digest: %s\n", image.Context().Name(), image.DigestStr())
+}
+
 // summaryOf is the page a person reads in GitHub's interface.
 func summaryOf(r release.Result) string {
-	return r.Decision.Markdown() + "\n" + r.Report.Markdown()
+	var head string
+	if r.Tag != "" {
+		head = fmt.Sprintf("### Released\n\n`%s`\n\ntag `%s`; all %d checks pass from the registry\n\n", r.Image, r.Tag, len(r.Verdict.Checks))
+	}
+	return head + r.Decision.Markdown() + "\n" + r.Report.Markdown()
 }

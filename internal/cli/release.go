@@ -12,7 +12,6 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/hint"
 	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/release"
-	"github.com/hallmark-sh/hallmark/internal/source"
 )
 
 type releaseFlags struct {
@@ -23,6 +22,8 @@ type releaseFlags struct {
 	out        string
 	layout     string
 	digest     string
+	from       string
+	valuesOut  string
 }
 
 func (a *app) releaseCommand() *cobra.Command {
@@ -43,7 +44,10 @@ second run on the same commit completes what is missing and adds nothing twice.`
 		Example: `  hallmark release                              the commit in this folder
   hallmark release --check                      stop after the gate, for pull requests
   hallmark release --advisories ./advisories.db scan with this database
-  hallmark release --json | jq -r .image        the image by digest, for the next step`,
+  hallmark release --json | jq -r .image        the image by digest, for the next step
+  hallmark release --values-out values.yaml && helm upgrade app ./chart -f values.yaml
+  hallmark release --layout ./layout --digest sha256:… --from https://github.com/acme/app@COMMIT
+                                                an image another job built, without a working tree`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
@@ -60,12 +64,18 @@ second run on the same commit completes what is missing and adds nothing twice.`
 	flags.StringVar(&f.out, "out", "", "`folder` for the SBOM, scan report, SARIF and summary (default .hallmark/release/TAG beside hallmark.yaml)")
 	flags.StringVar(&f.layout, "layout", "", "release the image in this OCI layout or docker archive, a `folder or file` built elsewhere, instead of building one")
 	flags.StringVar(&f.digest, "digest", "", "what the digest of --layout must be, `sha256:…`")
+	flags.StringVar(&f.from, "from", "", "with --layout: take the policy from this `repository@commit` instead of a working tree; nothing of it is checked out or run")
+	flags.StringVar(&f.valuesOut, "values-out", "", "write the released image, by digest, as Helm values to `file`")
 	f.identity.bind(flags)
 	return cmd
 }
 
 // given puts an image built elsewhere in the place of the policy's build.
 func (f releaseFlags) given(p *policy.Policy) error {
+	if f.from != "" && f.layout == "" {
+		err := errors.New("--from needs --layout and --digest")
+		return misuse{hint.Add(err, "without a working tree nothing can be built: let another job run hallmark build")}
+	}
 	if f.layout == "" && f.digest == "" {
 		return nil
 	}
@@ -79,23 +89,32 @@ func (f releaseFlags) given(p *policy.Policy) error {
 }
 
 func (a *app) release(ctx context.Context, dir string, f releaseFlags) error {
-	p, err := a.policy(dir)
-	if err == nil {
-		err = f.given(&p)
+	if err := f.given(&policy.Policy{}); err != nil {
+		return err
 	}
+	from, err := a.openOrigin(ctx, dir, f.from)
 	if err != nil {
 		return err
 	}
-	src, err := source.Open(ctx, dir)
-	if err != nil {
+	defer from.close()
+	p, src := from.policy, from.source
+	if err := errors.Join(f.given(&p), from.reaches(f)); err != nil {
 		return err
+	}
+	if from.fetched != "" && f.out == "" {
+		f.out = filepath.Join(".hallmark", "release", src.Tag())
 	}
 	work, err := openWorkplace(p)
 	if err != nil {
 		return err
 	}
 	defer work.close()
-	rooms, err := a.openRooms(ctx, p, src, f.identity)
+	var rooms *rooms
+	if f.check {
+		rooms, err = a.openReadRooms(p)
+	} else {
+		rooms, err = a.openRooms(ctx, p, src, f.identity)
+	}
 	if err != nil {
 		return err
 	}
@@ -139,6 +158,11 @@ func (a *app) answerRelease(p policy.Policy, f releaseFlags, result release.Resu
 	}
 	if failure != nil && !refused && !unproven {
 		return failure
+	}
+	if failure == nil && !f.check && f.valuesOut != "" {
+		if err := replaceFile(f.valuesOut, helmValues(result.Image)); err != nil {
+			return fmt.Errorf("writing Helm values: %w", err)
+		}
 	}
 	if a.flags.json {
 		if err := a.screen.json(newReleaseAnswer(result, failure, f.check, files)); err != nil {

@@ -96,12 +96,21 @@ func (a *app) openRegistry() (*registry.Client, error) {
 	})
 }
 
-func (a *app) openRooms(ctx context.Context, p policy.Policy, src source.Source, f identityFlags) (*rooms, error) {
+// openReadRooms opens what a check speaks to: it signs nothing, and the job it
+// runs in may have no identity.
+func (a *app) openReadRooms(p policy.Policy) (*rooms, error) {
 	client, err := a.openRegistry()
 	if err != nil {
 		return nil, err
 	}
-	r := &rooms{registry: client, close: func() {}, anchor: a.anchor(p)}
+	return &rooms{registry: client, close: func() {}, anchor: a.anchor(p)}, nil
+}
+
+func (a *app) openRooms(ctx context.Context, p policy.Policy, src source.Source, f identityFlags) (*rooms, error) {
+	r, err := a.openReadRooms(p)
+	if err != nil {
+		return nil, err
+	}
 	var services trust.Services
 	var local oidc.Source
 	if p.Trust.Root == policy.RootLocal {

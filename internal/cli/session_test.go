@@ -88,6 +88,7 @@ func TestSessions(t *testing.T) {
 			"valid":    valid,
 			"glob":     glob,
 			"append":   appendByte,
+			"read":     readName,
 			"readme":   readme,
 		},
 		RequireUniqueNames: true,
@@ -311,6 +312,15 @@ func appendByte(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = file.Write([]byte{0})
 	ts.Check(err)
 	ts.Check(file.Close())
+}
+
+// read FILE NAME puts the text of a file, without its last newline, into the
+// session's environment.
+func readName(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: read FILE NAME")
+	}
+	ts.Setenv(args[1], strings.TrimSuffix(ts.ReadFile(args[0]), "\n"))
 }
 
 // readme FILE writes the session of README.md to a file, with a port that is

@@ -137,7 +137,7 @@ type run struct {
 }
 
 func (r *run) all(ctx context.Context) error {
-	if err := r.mayStart(); err != nil {
+	if err := MayStart(r.Source, r.AllowDirty); err != nil {
 		return err
 	}
 	r.anchor.start(func() (trust.Anchor, error) { return r.Anchor(ctx) })
@@ -153,10 +153,11 @@ func (r *run) all(ctx context.Context) error {
 	return r.publish(ctx)
 }
 
-// mayStart refuses what no later stage could make good.
-func (r *run) mayStart() error {
-	if r.Source.Dirty && !r.AllowDirty {
-		err := fmt.Errorf("the working tree of %s is not exactly commit %.12s: %s", r.Source.Dir, r.Source.Commit, list(r.Source.DirtyPaths))
+// MayStart refuses a source that no later stage could make good: a working tree
+// that is not exactly its commit, unless that is allowed.
+func MayStart(src source.Source, allowDirty bool) error {
+	if src.Dirty && !allowDirty {
+		err := fmt.Errorf("the working tree of %s is not exactly commit %.12s: %s", src.Dir, src.Commit, list(src.DirtyPaths))
 		return hint.Add(err, "commit or stash the changes, or pass --allow-dirty to make an image that is marked dirty and that verify refuses")
 	}
 	return nil
