@@ -23,7 +23,7 @@ var doors = map[string]string{
 	"internal/evidence": "internal/hint",
 	"internal/verdict":  "",
 	"internal/finding":  "internal/hint",
-	"internal/sbom":     "internal/hint",
+	"internal/sbom":     "internal/component internal/hint",
 	"internal/policy":   "internal/finding internal/hint",
 	"internal/oidc":     "internal/hint",
 
@@ -31,7 +31,7 @@ var doors = map[string]string{
 	"internal/catalog":         "internal/hint internal/sbom",
 	"internal/scan":            "internal/catalog internal/finding internal/hint internal/sbom",
 	"internal/scan/scantest":   "",
-	"internal/advisory":        "internal/advisory/osv internal/finding internal/hint internal/policy",
+	"internal/advisory":        "internal/advisory/osv internal/component internal/finding internal/hint internal/policy internal/vulnerability",
 	"internal/advisory/osv":    "",
 	"internal/advisory/sample": "internal/advisory",
 	"internal/gate":            "internal/finding internal/policy",
@@ -42,6 +42,10 @@ var doors = map[string]string{
 	"internal/localtrust":      "internal/hint internal/oidc internal/policy internal/trust",
 	"internal/localregistry":   "internal/hint",
 	"internal/verify":          "internal/evidence internal/finding internal/hint internal/policy internal/provenance internal/registry internal/sbom internal/trust internal/verdict",
+
+	"internal/component":     "",
+	"internal/vulnerability": "internal/finding",
+	"internal/index":         "internal/component internal/finding internal/vulnerability",
 
 	"internal/release": "internal/advisory internal/catalog internal/evidence internal/finding internal/gate internal/hint internal/image internal/oidc internal/policy internal/provenance internal/registry internal/sbom internal/scan internal/sign internal/source internal/trust internal/verdict internal/verify",
 }
