@@ -103,6 +103,10 @@ func (a *app) build(ctx context.Context, dir string, f layoutFlags) error {
 	if err != nil {
 		return err
 	}
+	// An empty folder gives way; one that has filled meanwhile does not.
+	if err := os.Remove(out); err != nil && !os.IsNotExist(err) {
+		return err
+	}
 	if err := os.Rename(built.Dir, out); err != nil {
 		return fmt.Errorf("moving the layout to %s: %w", f.out, err)
 	}
