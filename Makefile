@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults ./...
-	bin/tools/staticcheck -tags docker,peers,faults ./...
+	go vet -tags docker,peers,faults,actions ./...
+	bin/tools/staticcheck -tags docker,peers,faults,actions ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
 .PHONY: vuln
@@ -84,6 +84,14 @@ test-docker: build peers install-docker install-debootstrap ## a Debian image th
 .PHONY: test-faults
 test-faults: build ## kill, refuse, cut and fill the disk at every stage of a release
 	go test -tags faults -timeout 30m $$(test/packages.sh faults)
+
+.PHONY: test-actions
+test-actions: build bin/peers/act install-curl install-jq ## the reusable workflows, executed by a runner on this machine
+	go test -tags actions -timeout 30m $$(test/packages.sh actions)
+
+.PHONY: lint-actions
+lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workflows, with shellcheck on their scripts
+	bin/tools/actionlint -shellcheck shellcheck
 
 ## Figures
 
@@ -121,6 +129,7 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
+.PHONY: install-jq
 .PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap
 install-git:
 	@test/install.sh git=git
@@ -128,6 +137,8 @@ install-curl:
 	@test/install.sh curl=curl
 install-gcc:
 	@test/install.sh gcc=gcc gcc=libc6-dev
+install-jq:
+	@test/install.sh jq=jq
 install-shellcheck:
 	@test/install.sh shellcheck=shellcheck
 install-docker:

@@ -31,13 +31,13 @@ login() {
 }
 
 build() {
-	local layout
-	layout=$(mktemp -d "$RUNNER_TEMP/hallmark-layout-XXXXXXXX")
+	local out
+	out=$(mktemp -d "$RUNNER_TEMP/hallmark-layout-XXXXXXXX")
 	if [[ -n $BUILD_COMMAND ]]; then
 		(cd "$DIRECTORY" && bash -euo pipefail -c "$BUILD_COMMAND")
 	fi
-	hallmark build "$DIRECTORY" --out "$layout"
-	output layout "$layout"
+	hallmark build "$DIRECTORY" --out "$out"
+	output layout "$out"
 }
 
 # The second job's release, or with --check as much of it as a pull request may see. A refusal has documents too, and they

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"net/url"
 
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 
@@ -72,7 +73,7 @@ func contradictedBuilder(c provenance.Claim, cert certificate.Summary) *refusal 
 		return nil
 	case cert.BuildSignerURI == "":
 		return refuse(codeBuilderUnproven, "the provenance names the builder %s, the certificate of %s names none", c.BuilderID, signer)
-	case c.BuilderID == signer && signer == cert.BuildSignerURI:
+	case sameURI(c.BuilderID, signer) && signer == cert.BuildSignerURI:
 		return nil
 	case cert.RunnerEnvironment != "" && c.BuilderID == "https://github.com/actions/runner/"+cert.RunnerEnvironment:
 		return nil
@@ -105,6 +106,7 @@ func contradicted(c provenance.Claim, cert certificate.Summary) *refusal {
 	} {
 		switch {
 		case fact.sure == "" || fact.claimed == fact.sure:
+		case fact.code == codeWorkflow && sameURI(fact.claimed, fact.sure):
 		case fact.claimed == "" && fact.optional:
 		case fact.claimed == "":
 			return refuse(fact.code, "the provenance names no %s, the certificate %s", fact.name, fact.sure)
@@ -113,6 +115,17 @@ func contradicted(c provenance.Claim, cert certificate.Summary) *refusal {
 		}
 	}
 	return nil
+}
+
+// sameURI says that a provenance and a certificate name the same workflow. The
+// certificate authority writes a URL, in which some characters that a branch
+// may have are escaped; GitHub's provenance has the branch as it is.
+func sameURI(claimed, certified string) bool {
+	if claimed == certified {
+		return true
+	}
+	plain, err := url.PathUnescape(certified)
+	return err == nil && claimed == plain
 }
 
 // chosen gives the provenance that speaks for the image. One that contradicts

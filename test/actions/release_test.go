@@ -275,8 +275,8 @@ func TestHostileNames(t *testing.T) {
 	s.write(filepath.Join(s.app, "hallmark.yaml"), strings.Replace(string(text), "  ref: refs/heads/main\n", "", 1))
 	s.commit()
 	for _, branch := range []string{
-		`$(touch${IFS}$HARNESS/pwned)`, "`touch${IFS}$HARNESS/pwned`", `a";touch${IFS}"$HARNESS/pwned";"`, `a';touch${IFS}$HARNESS/pwned;'`,
-		`a&&touch${IFS}$HARNESS/pwned`, `a|tee${IFS}$HARNESS/pwned`, `--upload-pack=touch$HARNESS/pwned`,
+		"$(touch${IFS}$HARNESS/pwned)`touch${IFS}$HARNESS/pwned`", `a";touch${IFS}"$HARNESS/pwned";"`, `a';touch${IFS}$HARNESS/pwned;'&&touch${IFS}$HARNESS/pwned|tee${IFS}$HARNESS/pwned`,
+		`--upload-pack=touch$HARNESS/pwned`,
 	} {
 		t.Run(branch, func(t *testing.T) {
 			s.t = t
