@@ -213,3 +213,61 @@ func hasPackage(subcomponents []vex.Subcomponent, p Package) bool {
 		return false
 	})
 }
+
+// Vulnerabilities are the names of all vulnerabilities the document speaks of,
+// in upper case, each once.
+func (v VEX) Vulnerabilities() []string {
+	var out []string
+	add := func(name string) {
+		if name = strings.ToUpper(name); name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	for _, s := range v.statements {
+		add(string(s.Vulnerability.Name))
+		add(s.Vulnerability.ID)
+		for _, alias := range s.Vulnerability.Aliases {
+			add(string(alias))
+		}
+	}
+	return out
+}
+
+// Products are the images the document can speak of: digests as
+// "sha256:hex", and repositories of which it means every image, as they are
+// written and in full. Whether a statement is about an image is for
+// Exploitability to say.
+func (v VEX) Products() (digests, repositories []string) {
+	add := func(list *[]string, s string) {
+		if s != "" && !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
+	for _, s := range v.statements {
+		for _, p := range s.Products {
+			if hash := p.Hashes[vex.SHA256]; hash != "" {
+				add(&digests, "sha256:"+strings.ToLower(string(hash)))
+			}
+			for _, id := range []string{p.ID, p.Identifiers[vex.PURL]} {
+				if !strings.HasPrefix(id, "pkg:") {
+					add(&digests, id[strings.LastIndexByte(id, '@')+1:])
+					continue
+				}
+				u, err := packageurl.FromString(id)
+				if err != nil || u.Type != packageurl.TypeOCI {
+					continue
+				}
+				if u.Version != "" {
+					add(&digests, u.Version)
+					continue
+				}
+				written := u.Qualifiers.Map()["repository_url"]
+				add(&repositories, written)
+				if repo, err := name.NewRepository(written); err == nil {
+					add(&repositories, repo.Name())
+				}
+			}
+		}
+	}
+	return digests, repositories
+}
