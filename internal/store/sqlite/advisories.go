@@ -1,0 +1,349 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/hallmark-sh/hallmark/internal/hint"
+	"github.com/hallmark-sh/hallmark/internal/store"
+)
+
+// leaseTime is how long an import may be silent before another may begin.
+const leaseTime = time.Minute
+
+// staged is how many rows of an import go into one transaction.
+const staged = 500
+
+const importColumns = `n, source, digest, built, partial, at, row_count, added, removed, announced`
+
+func scanImport(row scannable) (store.Import, error) {
+	var i store.Import
+	var built, at int64
+	err := row.Scan(&i.N, &i.Source, &i.Digest, &built, &i.Partial, &at, &i.Rows, &i.Added, &i.Removed, &i.Announced)
+	i.Built, i.At = moment(built), moment(at)
+	return i, err
+}
+
+// importing is an import under way.
+type importing struct {
+	*Store
+	store.Import
+	holder string
+	// live are the standing rows of the providers seen so far.
+	live  map[string]liveRow
+	whole map[string]bool
+	added map[string]bool
+}
+
+type liveRow struct {
+	hash  store.Key
+	added int64
+	seen  bool
+}
+
+// Import takes advisory rows in; see store.Store.
+func (s *Store) Import(ctx context.Context, d store.Dataset, rows iter.Seq2[store.Row, error]) (store.Import, error) {
+	m := &importing{Store: s, Import: store.Import{Dataset: d}, holder: rand.Text(), live: map[string]liveRow{}, whole: map[string]bool{}, added: map[string]bool{}}
+	err := m.begin(ctx)
+	if err == nil {
+		err = m.run(ctx, rows)
+		if err != nil {
+			err = errors.Join(err, m.abandon(context.WithoutCancel(ctx)))
+		}
+	}
+	if err != nil {
+		return store.Import{}, fmt.Errorf("importing advisories of %s: %w", d.Source, err)
+	}
+	return m.Import, nil
+}
+
+func (m *importing) run(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
+	var pending []store.Row
+	for row, err := range rows {
+		if err == nil {
+			err = row.Check()
+		}
+		if err != nil {
+			return err
+		}
+		fresh, err := m.isNew(ctx, row)
+		if err != nil {
+			return err
+		}
+		if m.Rows++; !fresh {
+			continue
+		}
+		if pending = append(pending, row); len(pending) == staged {
+			if err := m.stage(ctx, pending); err != nil {
+				return err
+			}
+			pending = pending[:0]
+		}
+	}
+	if err := m.stage(ctx, pending); err != nil {
+		return err
+	}
+	if !m.Partial {
+		if err := m.end(ctx); err != nil {
+			return err
+		}
+	}
+	return m.finish(ctx)
+}
+
+// begin takes the lease, clears away what a dead import left, and allots the
+// number.
+func (m *importing) begin(ctx context.Context) error {
+	return m.locked(ctx, func(tx *sql.Tx, c *counters) error {
+		now := time.Now()
+		taken, err := tx.ExecContext(ctx, `INSERT INTO leases (name, holder, until) VALUES ('import', ?, ?)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE until < ?`,
+			m.holder, micro(now.Add(leaseTime)), micro(now))
+		if err != nil {
+			return err
+		}
+		if n, err := taken.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, hint.Add(fmt.Errorf("another import is running: %w", store.ErrBusy), "try again when it has ended; a dead one gives way after %s", leaseTime))
+		}
+		if err := clearStaged(ctx, tx); err != nil {
+			return err
+		}
+		c.imports++
+		m.N = c.imports
+		_, err = tx.ExecContext(ctx, `INSERT INTO imports (n, source, digest, built, partial, at, row_count, added, removed, done, announced)
+			VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)`, m.N, store.Text(m.Source), store.Text(m.Digest), micro(m.Built), m.Dataset.Partial, micro(m.At))
+		return err
+	})
+}
+
+func clearStaged(ctx context.Context, tx *sql.Tx) error {
+	for _, statement := range []string{
+		`DELETE FROM advisories WHERE added IN (SELECT n FROM imports WHERE done = 0)`,
+		`UPDATE advisories SET removed = 0 WHERE removed IN (SELECT n FROM imports WHERE done = 0)`,
+		`DELETE FROM imports WHERE done = 0`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isNew says that a row is not among the standing ones, and marks those that
+// stay.
+func (m *importing) isNew(ctx context.Context, r store.Row) (bool, error) {
+	if !m.whole[r.Provider] {
+		m.whole[r.Provider] = true
+		err := m.read(ctx, func(tx *sql.Tx) error {
+			return query(ctx, tx, func(rows *sql.Rows) error {
+				var name string
+				var hash []byte
+				var l liveRow
+				if err := rows.Scan(&name, &hash, &l.added); err != nil {
+					return err
+				}
+				l.hash = store.Key(hash)
+				m.live[name] = l
+				return nil
+			}, `SELECT name, hash, added FROM advisories WHERE provider = ? AND removed = 0 AND added <> ?`, r.Provider, m.N)
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	if m.added[r.Name] {
+		return false, fmt.Errorf("advisory %q comes twice", r.Name)
+	}
+	l, ok := m.live[r.Name]
+	if ok && l.hash == r.Hash {
+		l.seen = true
+		m.live[r.Name] = l
+		return false, nil
+	}
+	m.added[r.Name] = true
+	return true, nil
+}
+
+// stage writes new rows, and ends the versions they replace.
+func (m *importing) stage(ctx context.Context, rows []store.Row) error {
+	return m.locked(ctx, func(tx *sql.Tx, _ *counters) error {
+		if err := m.renew(ctx, tx); err != nil {
+			return err
+		}
+		insert, err := tx.PrepareContext(ctx, `INSERT INTO advisories (name, added, provider, hash, removed, body) VALUES (?, ?, ?, ?, 0, ?)`)
+		if err != nil {
+			return err
+		}
+		defer insert.Close()
+		for _, r := range rows {
+			if _, err := insert.ExecContext(ctx, r.Name, m.N, r.Provider, r.Hash[:], notNil(r.Body)); err != nil {
+				return err
+			}
+			if l, ok := m.live[r.Name]; ok {
+				if err := m.endRow(ctx, tx, r.Name, l); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}, func() {
+		m.Added += len(rows)
+	})
+}
+
+func (m *importing) endRow(ctx context.Context, tx *sql.Tx, name string, l liveRow) error {
+	_, err := tx.ExecContext(ctx, `UPDATE advisories SET removed = ? WHERE name = ? AND added = ?`, m.N, name, l.added)
+	return err
+}
+
+// end ends the rows that the import does not have.
+func (m *importing) end(ctx context.Context) error {
+	return m.locked(ctx, func(tx *sql.Tx, _ *counters) error {
+		m.Removed = 0
+		for name, l := range m.live {
+			if l.seen || m.added[name] {
+				continue
+			}
+			if err := m.endRow(ctx, tx, name, l); err != nil {
+				return err
+			}
+			m.Removed++
+		}
+		return m.renew(ctx, tx)
+	})
+}
+
+// finish makes all of it visible.
+func (m *importing) finish(ctx context.Context) error {
+	return m.locked(ctx, func(tx *sql.Tx, c *counters) error {
+		if err := m.renew(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE imports SET done = 1, row_count = ?, added = ?, removed = ? WHERE n = ?`, m.Rows, m.Added, m.Removed, m.N); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM leases WHERE name = 'import' AND holder = ?`, m.holder); err != nil {
+			return err
+		}
+		return c.log(ctx, tx, store.ImportChange, m.N)
+	})
+}
+
+// abandon clears away an import that failed.
+func (m *importing) abandon(ctx context.Context) error {
+	return m.locked(ctx, func(tx *sql.Tx, _ *counters) error {
+		if err := m.renew(ctx, tx); err != nil {
+			return err
+		}
+		if err := clearStaged(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM leases WHERE name = 'import' AND holder = ?`, m.holder)
+		return err
+	})
+}
+
+// renew holds the lease for longer, and fails when another has taken it.
+func (m *importing) renew(ctx context.Context, tx *sql.Tx) error {
+	held, err := tx.ExecContext(ctx, `UPDATE leases SET until = ? WHERE name = 'import' AND holder = ?`, micro(time.Now().Add(leaseTime)), m.holder)
+	if err != nil {
+		return err
+	}
+	if n, err := held.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fmt.Errorf("another import has taken over: %w", store.ErrBusy))
+	}
+	return nil
+}
+
+// locked runs f with the counters in one transaction; then runs when it was
+// committed.
+func (s *Store) locked(ctx context.Context, f func(*sql.Tx, *counters) error, then ...func()) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		c, err := readCounters(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := f(tx, &c); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+	if err == nil {
+		for _, g := range then {
+			g()
+		}
+	}
+	return err
+}
+
+// Imports lists the finished imports.
+func (s *Store) Imports(ctx context.Context) ([]store.Import, error) {
+	var list []store.Import
+	err := s.read(ctx, func(tx *sql.Tx) error {
+		return each(ctx, tx, func(i store.Import) error { list = append(list, i); return nil }, scanImport,
+			`SELECT `+importColumns+` FROM imports WHERE done = 1 ORDER BY n`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing imports: %w", err)
+	}
+	return list, nil
+}
+
+// ImportRows gives what an import changed; see store.Store.
+func (s *Store) ImportRows(ctx context.Context, n int64) (added []store.Row, gone []string, err error) {
+	err = s.read(ctx, func(tx *sql.Tx) error {
+		keep := func(r store.Row) error { added = append(added, r); return nil }
+		if err := each(ctx, tx, keep, scanRow, liveRows+` WHERE a.added = ? ORDER BY a.name`, n); err != nil {
+			return err
+		}
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			gone = append(gone, name)
+			return err
+		}, `SELECT a.name FROM advisories a JOIN imports i ON i.n = a.removed AND i.done = 1 WHERE a.removed = ?
+			AND NOT EXISTS (SELECT 1 FROM advisories b WHERE b.name = a.name AND b.added = a.removed) ORDER BY a.name`, n)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading import %d: %w", n, err)
+	}
+	return added, gone, nil
+}
+
+// PutVEX keeps a VEX document; see store.Store.
+func (s *Store) PutVEX(ctx context.Context, v store.VEX) (fresh bool, err error) {
+	if v.Key == "" || len(v.Key) > 1<<10 || len(v.Body) > store.MaxBody {
+		return false, fmt.Errorf("storing VEX document: %w: %d bytes", store.ErrTooLarge, len(v.Body))
+	}
+	err = s.locked(ctx, func(tx *sql.Tx, c *counters) error {
+		last, err := one(tx.QueryRowContext(ctx, `SELECT key, at, until, verified, body FROM vex WHERE key = ? AND until = 0`, v.Key), scanVEX)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		at := micro(v.At)
+		if fresh = last == nil || string(last.Body) != string(v.Body) || last.Verified != v.Verified; !fresh {
+			return nil
+		}
+		if last != nil {
+			at = max(at, micro(last.At)+1)
+			if _, err := tx.ExecContext(ctx, `UPDATE vex SET until = ? WHERE key = ? AND until = 0`, at, v.Key); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO vex (key, at, until, verified, body) VALUES (?, ?, 0, ?, ?)`, v.Key, at, v.Verified, v.Body); err != nil {
+			return err
+		}
+		return c.log(ctx, tx, store.VEXChange, v.Key)
+	})
+	if err != nil {
+		return false, fmt.Errorf("storing VEX document %q: %w", v.Key, err)
+	}
+	return fresh, nil
+}
