@@ -93,6 +93,10 @@ test-actions: build bin/peers/act install-curl install-jq ## the reusable workfl
 lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workflows, with shellcheck on their scripts
 	bin/tools/actionlint -shellcheck shellcheck
 
+.PHONY: test-postgres
+test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with replicas that are killed
+	go test -tags postgres -timeout 20m $$(test/packages.sh postgres)
+
 ## Figures
 
 .PHONY: bench
@@ -130,7 +134,7 @@ bin/tools/%: tools/go.mod
 	@touch $@
 
 .PHONY: install-jq
-.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres
 install-git:
 	@test/install.sh git=git
 install-curl:
@@ -145,3 +149,5 @@ install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
 install-debootstrap:
 	@test/install.sh debootstrap=debootstrap gpgv=gpgv /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+install-postgres:
+	@test/install.sh pg_createcluster=postgresql

@@ -23,6 +23,7 @@ require (
 	github.com/google/certificate-transparency-go v1.3.3 // localtrust: signed certificate timestamps
 	github.com/google/go-cmp v0.7.0 // tests
 	github.com/google/go-containerregistry v0.22.1 // image, registry: OCI names, images and transport
+	github.com/jackc/pgx/v5 v5.13.0 // store: PostgreSQL
 	github.com/klauspost/compress v1.20.2 // image: gzip and zstd, faster than the standard library
 	github.com/klauspost/pgzip v1.2.6 // image: gzip on all cores
 	github.com/moby/buildkit v0.34.2 // image: the engine's BuildKit
@@ -247,7 +248,6 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/pgx/v5 v5.13.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/jbenet/go-context v0.0.0-20150711004518-d14ea06fba99 // indirect
 	github.com/jedisct1/go-minisign v0.0.0-20211028175153-1c139d1cc84b // indirect

@@ -47,6 +47,10 @@ var doors = map[string]string{
 	"internal/vulnerability": "internal/finding",
 	"internal/index":         "internal/component internal/finding internal/vulnerability",
 
+	"internal/store":          "",
+	"internal/store/sqlite":   "internal/hint internal/store",
+	"internal/store/postgres": "internal/hint internal/store",
+
 	"internal/release": "internal/advisory internal/catalog internal/evidence internal/finding internal/gate internal/hint internal/image internal/oidc internal/policy internal/provenance internal/registry internal/sbom internal/scan internal/sign internal/source internal/trust internal/verdict internal/verify",
 }
 
@@ -67,7 +71,8 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/awslabs", "internal/registry", "cloud credentials stay where requests are made"},
 	{"github.com/openvex", "internal/finding", "VEX is read once, into statements of our own"},
 	{"github.com/owenrumney/go-sarif", "internal/finding", "SARIF is one way to write findings"},
-	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},
+	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog internal/store/sqlite", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},
+	{"github.com/jackc/pgx", "internal/store/postgres internal/store/postgres/postgrestest", "no SQL outside the rooms that keep data"},
 }
 
 type room struct {
