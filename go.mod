@@ -24,6 +24,7 @@ require (
 	github.com/google/go-cmp v0.7.0 // tests
 	github.com/google/go-containerregistry v0.22.1 // image, registry: OCI names, images and transport
 	github.com/jackc/pgx/v5 v5.13.0 // store: PostgreSQL
+	github.com/google/go-github/v88 v88.0.0 // pullrequest: the comment on a pull request
 	github.com/klauspost/compress v1.20.2 // image: gzip and zstd, faster than the standard library
 	github.com/klauspost/pgzip v1.2.6 // image: gzip on all cores
 	github.com/moby/buildkit v0.34.2 // image: the engine's BuildKit
@@ -219,6 +220,7 @@ require (
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/google/go-intervals v0.0.2 // indirect
+	github.com/google/go-querystring v1.2.0 // indirect
 	github.com/google/licensecheck v0.3.1 // indirect
 	github.com/google/pprof v0.0.0-20260802141513-ef3492d7dac3 // indirect
 	github.com/google/s2a-go v0.1.9 // indirect

@@ -50,6 +50,8 @@ var doors = map[string]string{
 	"internal/store":          "",
 	"internal/store/sqlite":   "internal/hint internal/store",
 	"internal/store/postgres": "internal/hint internal/store",
+	"internal/difference":     "internal/component internal/finding internal/sbom",
+	"internal/pullrequest":    "internal/hint",
 
 	"internal/release": "internal/advisory internal/catalog internal/evidence internal/finding internal/gate internal/hint internal/image internal/oidc internal/policy internal/provenance internal/registry internal/sbom internal/scan internal/sign internal/source internal/trust internal/verdict internal/verify",
 }
@@ -69,6 +71,7 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/google/go-containerregistry/pkg/v1/remote", "internal/registry internal/image", "the registry is spoken to in one room, except for a base image"},
 	{"github.com/google/go-containerregistry/pkg/authn", "internal/registry internal/image internal/cli", "credentials stay where requests are made"},
 	{"github.com/awslabs", "internal/registry", "cloud credentials stay where requests are made"},
+	{"github.com/google/go-github", "internal/pullrequest", "GitHub's API is spoken to in one room"},
 	{"github.com/openvex", "internal/finding", "VEX is read once, into statements of our own"},
 	{"github.com/owenrumney/go-sarif", "internal/finding", "SARIF is one way to write findings"},
 	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog internal/store/sqlite", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},

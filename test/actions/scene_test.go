@@ -49,6 +49,8 @@ type scene struct {
 	registryDir string
 	tokens      *tokenEndpoint
 	signing     string // the address of the Sigstore services
+	api         string // the address of GitHub's API
+	comments    *comments
 }
 
 func newScene(t *testing.T) *scene {
@@ -76,6 +78,10 @@ func newScene(t *testing.T) *scene {
 	t.Cleanup(server.Close)
 	s.signing = server.URL
 	s.tokens = serveTokens(t, s.trust)
+	s.comments = &comments{}
+	gitHubAPI := httptest.NewServer(s.comments)
+	t.Cleanup(gitHubAPI.Close)
+	s.api = gitHubAPI.URL
 	s.gitHub(filepath.Join(dir, "github"))
 	s.caller(s.advisories(filepath.Join(dir, "advisories")))
 	s.publish(top, filepath.Join(dir, "downloads"))
@@ -149,7 +155,7 @@ trust: {root: private, trusted-root: trust/root.json, signing-config: trust/sign
 		// What the attest job would run, were it to run anything of this repository.
 		"Makefile": "$(shell touch $(HARNESS)/ran-makefile)\n", "action.yml": trap("action"), "action/install.sh": trap("install"), "hallmark": trap("program"),
 		"inspect.sh":               inspect,
-		".github/workflows/ci.yml": callerWorkflow("release.yml", "contents: read, id-token: write, packages: write, security-events: write"),
+		".github/workflows/ci.yml": callerWorkflow, ".github/workflows/pr.yml": callerCheck,
 	} {
 		s.write(filepath.Join(s.app, name), text)
 	}
@@ -169,19 +175,17 @@ cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep -c '^ACTIONS_ID_TOKEN
 touch "$HARNESS/ran-in-$GITHUB_JOB"
 `
 
-func callerWorkflow(called, permissions string) string {
-	return fmt.Sprintf(`name: ci
-on: [push, pull_request]
+const callerWorkflow = `name: ci
+on: push
 permissions: {}
 jobs:
   release:
-    permissions: {%s}
-    uses: hallmark-sh/hallmark/.github/workflows/%s@%s
+    permissions: {contents: read, id-token: write, packages: write, security-events: write}
+    uses: hallmark-sh/hallmark/.github/workflows/release.yml@` + commit + `
     with:
       command: bash inspect.sh
   deploy:
     needs: release
-    if: github.event_name == 'push'
     runs-on: ubuntu-24.04
     permissions: {}
     steps:
@@ -190,8 +194,18 @@ jobs:
           DIGEST: ${{ needs.release.outputs.digest }}
           TAG: ${{ needs.release.outputs.tag }}
         run: echo "deploying $IMAGE $DIGEST $TAG" | tee "$HARNESS/deployed"
-`, permissions, called, commit)
-}
+`
+
+const callerCheck = `name: pr
+on: pull_request
+permissions: {}
+jobs:
+  check:
+    permissions: {contents: read, packages: read, pull-requests: write, security-events: write}
+    uses: hallmark-sh/hallmark/.github/workflows/check.yml@` + commit + `
+    with:
+      command: bash inspect.sh
+`
 
 // publish makes what a release of hallmark publishes, and the product's
 // repository with a pin of it.
@@ -218,7 +232,9 @@ func (s *scene) publish(top, downloads string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.write(filepath.Join(s.product, "action.yml"), string(text))
+	// The runner says that GitHub's API is GitHub's, whatever its environment says.
+	api := strings.Replace(string(text), "        COMMAND: ", "        GITHUB_API_URL: "+s.api+"\n        COMMAND: ", 1)
+	s.write(filepath.Join(s.product, "action.yml"), api)
 	for _, script := range []string{"install.sh", "run.sh"} {
 		if err := os.Chmod(filepath.Join(s.product, "action", script), 0o755); err != nil {
 			s.t.Fatal(err)

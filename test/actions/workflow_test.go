@@ -18,6 +18,9 @@ import (
 // commit stands for the commit of this repository that a caller names.
 const commit = "5f0c5a1be5b2a1d7a1a4b4ba6f2a4c0f8d6f3e21"
 
+// jobToken is GitHub's token of a job.
+const jobToken = "job-token-a41c"
+
 // workflow is as much of a workflow file as the harness reads.
 type workflow struct {
 	Permissions map[string]string `yaml:"permissions"`
@@ -181,8 +184,9 @@ func (o outcome) String() string {
 // hands its whole environment to every step.
 func (s *scene) act(event string, flags ...string) outcome {
 	s.t.Helper()
-	args := append([]string{event, "--json", "-W", ".github/workflows/ci.yml", "-P", "ubuntu-24.04=-self-hosted",
-		"--defaultbranch", "main", "--no-cache-server", "--env", "HARNESS=" + s.harness}, flags...)
+	file := map[string]string{"push": "ci.yml", "pull_request": "pr.yml"}[event]
+	args := append([]string{event, "--json", "-W", ".github/workflows/" + file, "-P", "ubuntu-24.04=-self-hosted",
+		"--defaultbranch", "main", "--no-cache-server", "--env", "HARNESS=" + s.harness, "-s", "GITHUB_TOKEN=" + jobToken}, flags...)
 	cmd := exec.CommandContext(s.t.Context(), s.runner, append(args, remotes(s.t, s.product)...)...)
 	cmd.Dir = s.app
 	cmd.Env = s.environment()
