@@ -5,8 +5,9 @@
 # for one, so it has no place in an Allow.
 
 locals {
-  github   = "token.actions.githubusercontent.com"
-  provider = coalesce(var.github_provider_arn, one(aws_iam_openid_connect_provider.github[*].arn))
+  github = "token.actions.githubusercontent.com"
+  # Written rather than taken from the provider, so that the trust policies are whole in the plan that is reviewed.
+  provider = coalesce(var.github_provider_arn, "arn:${data.aws_partition.this.partition}:iam::${data.aws_caller_identity.this.account_id}:oidc-provider/${local.github}")
 
   # sub has two forms. Repositories made, renamed or moved since July 2026 have the numbers in it; older ones may not yet.
   # Both name the same repository, and repository_id below holds for either.
@@ -16,6 +17,10 @@ locals {
     "repo:${r.owner}@${r.owner_id}/${r.repository}@${r.repository_id}:${local.claim[k]}",
   ] }
 }
+
+data "aws_caller_identity" "this" {}
+
+data "aws_partition" "this" {}
 
 resource "aws_iam_openid_connect_provider" "github" {
   count = var.github_provider_arn == null ? 1 : 0
@@ -49,6 +54,8 @@ resource "aws_iam_role" "release" {
       }
     }]
   })
+
+  depends_on = [aws_iam_openid_connect_provider.github]
 }
 
 resource "aws_iam_role_policy" "push" {

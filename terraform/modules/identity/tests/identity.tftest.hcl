@@ -1,4 +1,11 @@
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "111122223333" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+}
 
 variables {
   github_provider_arn = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
@@ -126,4 +133,16 @@ run "a_workflow_by_tag_is_said_aloud" {
     }
   }
   expect_failures = [check.workflows_are_pinned_by_commit]
+}
+
+run "the_account_s_own_provider_is_made_once" {
+  command = plan
+  variables {
+    github_provider_arn = null
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 1 && jsondecode(aws_iam_role.release["app"].assume_role_policy).Statement[0].Principal.Federated == "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
+    error_message = "the trust names another provider than the one made"
+  }
 }

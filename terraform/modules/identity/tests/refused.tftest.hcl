@@ -1,5 +1,12 @@
 # What would widen the trust is refused before a plan is made.
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "111122223333" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+}
 
 run "any_branch_is_refused" {
   command = plan
