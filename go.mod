@@ -5,6 +5,7 @@ go 1.26.8
 require (
 	github.com/CycloneDX/cyclonedx-go v0.12.0 // catalog: the document syft encodes
 	github.com/RoaringBitmap/roaring/v2 v2.30.0 // index: the sets of images that hold a package
+	github.com/agext/levenshtein v1.2.3 // tests: the name that was meant
 	github.com/anchore/grype v0.120.1 // scan, advisory: matching, and the database format
 	github.com/anchore/stereoscope v0.3.4 // catalog: how syft reads layers
 	github.com/anchore/syft v1.54.1 // catalog: what is installed in an image
@@ -25,6 +26,7 @@ require (
 	github.com/google/go-containerregistry v0.22.1 // image, registry: OCI names, images and transport
 	github.com/jackc/pgx/v5 v5.13.0 // store: PostgreSQL
 	github.com/google/go-github/v88 v88.0.0 // pullrequest: the comment on a pull request
+	github.com/hashicorp/hcl/v2 v2.25.0 // tests: reading Terraform
 	github.com/klauspost/compress v1.20.2 // image: gzip and zstd, faster than the standard library
 	github.com/klauspost/pgzip v1.2.6 // image: gzip on all cores
 	github.com/moby/buildkit v0.34.2 // image: the engine's BuildKit
@@ -48,6 +50,7 @@ require (
 	github.com/theupdateframework/go-tuf/v2 v2.4.2 // trust: TUF repositories
 	github.com/tonistiigi/fsutil v0.0.0-20261103091533-a72de9dcf763 // image: sending the context to BuildKit
 	github.com/ulikunitz/xz v0.5.17 // advisory: archives
+	github.com/zclconf/go-cty v1.19.0 // tests: the types of Terraform variables
 	go.yaml.in/yaml/v3 v3.0.5 // advisory: OSV records in YAML
 	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog
 	golang.org/x/oauth2 v0.36.0 // oidc: logging in
@@ -89,7 +92,6 @@ require (
 	github.com/acarl005/stripansi v0.0.0-20180116102854-5a71ef0e047d // indirect
 	github.com/acobaugh/osrelease v0.1.0 // indirect
 	github.com/adrg/xdg v0.5.3 // indirect
-	github.com/agext/levenshtein v1.2.3 // indirect
 	github.com/anchore/clio v0.1.1 // indirect
 	github.com/anchore/fangs v0.1.1 // indirect
 	github.com/anchore/go-collections v0.1.1 // indirect
@@ -241,7 +243,6 @@ require (
 	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
 	github.com/hashicorp/go-version v1.9.0 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
-	github.com/hashicorp/hcl/v2 v2.25.0 // indirect
 	github.com/henvic/httpretty v0.1.4 // indirect
 	github.com/huandu/xstrings v1.5.0 // indirect
 	github.com/iancoleman/strcase v0.3.0 // indirect
@@ -364,7 +365,6 @@ require (
 	github.com/xo/terminfo v0.0.0-20220910002029-abceb7e1c41e // indirect
 	github.com/xyproto/randomstring v1.2.0 // indirect
 	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78 // indirect
-	github.com/zclconf/go-cty v1.19.0 // indirect
 	go.etcd.io/bbolt v1.5.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/contrib/detectors/gcp v1.44.0 // indirect

@@ -1,0 +1,4 @@
+variable "needed" {
+  description = "Needed."
+  type        = bool
+}
