@@ -173,4 +173,3 @@ func each(e hclsyntax.Expression, nesting string, f func(*hclsyntax.ObjectConsEx
 		}
 	}
 }
-
