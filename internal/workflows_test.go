@@ -113,6 +113,8 @@ func (s step) faults(where string) (all []string) {
 	switch {
 	case commit == nil:
 		all = append(all, fmt.Sprintf("%s uses %s, which is not pinned by a commit", where, s.Uses))
+	case strings.Trim(commit[2], "0") == "":
+		all = append(all, fmt.Sprintf("%s uses %s, which is no commit", where, s.Uses))
 	}
 	if strings.HasPrefix(s.Uses, "actions/checkout@") && s.With["persist-credentials"] != "false" {
 		all = append(all, fmt.Sprintf("%s leaves the token in the checkout", where))
@@ -245,6 +247,7 @@ jobs:
 		"no timeout":           {"timeout-minutes: 5", "", "no timeout"},
 		"a tag":                {"@" + commit, "@v7", "not pinned"},
 		"a short commit":       {"@" + commit, "@" + commit[:12], "not pinned"},
+		"no commit":            {"@" + commit, "@" + strings.Repeat("0", 40), "is no commit"},
 		"a container":          {"actions/checkout@" + commit, "docker://alpine:3", "not pinned"},
 		"injection":            {"run: make", "run: echo ${{ github.head_ref }}", "expression into a shell script"},
 		"token left":           {"persist-credentials: false", "fetch-depth: 0", "leaves the token"},
