@@ -39,7 +39,7 @@ tar --extract --gzip --file "$archive" --directory bin --no-same-owner hallmark
 root=$(pin trusted-root)
 # In this folder no repository's policy is found.
 bin/hallmark verify "$archive" --bundle "$archive.sigstore.json" ${root:+--trusted-root "$here/$root"} \
-	--certificate-identity "$(pin identity)$version" --certificate-oidc-issuer "$(pin issuer)" ||
+	--certificate-identity "$(pin identity)" --certificate-oidc-issuer "$(pin issuer)" ||
 	fail "hallmark $version has the pinned digest, and its provenance does not verify"
 echo "$folder/bin" >>"$GITHUB_PATH"
 echo "hallmark $version, sha256:$want"

@@ -325,6 +325,7 @@ func TestPin(t *testing.T) {
 	for name, test := range map[string]struct{ from, to, says string }{
 		"no release yet":           {"version v0.0.1", "version none", "pins no hallmark"},
 		"a version that is a path": {"version v0.0.1", "version v0.0.1/../v0.0.1", "pins no hallmark"},
+		"another version":          {"refs/tags/v0.0.1", "refs/tags/v0.0.2", "its provenance does not verify"},
 		"another digest":           {"linux_", "linux_", "is pinned"},
 		"another identity":         {"publish.yml", "other.yml", "its provenance does not verify"},
 		"another issuer":           {s.trust.Issuer(), "https://token.actions.githubusercontent.com", "its provenance does not verify"},

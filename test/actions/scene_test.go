@@ -251,8 +251,8 @@ func (s *scene) publish(top, downloads string) {
 }
 
 func (s *scene) pin(version, url, sum string) {
-	s.write(filepath.Join(s.product, "action/pin"), fmt.Sprintf("version %s\nurl %s\nidentity https://github.com/hallmark-sh/hallmark/.github/workflows/publish.yml@refs/tags/\nissuer %s\ntrusted-root root.json\nlinux_amd64 %s\nlinux_arm64 %s\n",
-		version, url, s.trust.Issuer(), sum, sum))
+	s.write(filepath.Join(s.product, "action/pin"), fmt.Sprintf("version %s\nurl %s\nidentity https://github.com/hallmark-sh/hallmark/.github/workflows/publish.yml@refs/tags/%s\nissuer %s\ntrusted-root root.json\nlinux_amd64 %s\nlinux_arm64 %s\n",
+		version, url, version, s.trust.Issuer(), sum, sum))
 }
 
 // attest gives the archive provenance by hallmark's own release workflow.
