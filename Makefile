@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,actions ./...
-	bin/tools/staticcheck -tags docker,peers,faults,actions ./...
+	go vet -tags docker,peers,faults,terraform,actions ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
 .PHONY: vuln
@@ -97,6 +97,10 @@ lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workf
 test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with replicas that are killed
 	go test -tags postgres -timeout 20m $$(test/packages.sh postgres)
 
+.PHONY: test-terraform
+test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the real terraform on every root, over a stand-in for AWS
+	go test -tags terraform -v -run 'Terraform|OwnRoots|WeakRoots' ./test/terraform
+
 ## Figures
 
 .PHONY: bench
@@ -114,6 +118,12 @@ bin/peers/act: peer = act
 bin/peers/act: test/peers/act/go.mod
 
 PEERS := cosign syft grype crane registry
+
+bin/peers/terraform: peer = terraform
+bin/peers/terraform: test/peers/terraform/go.mod
+bin/peers/terraform-provider-standin: $(wildcard test/peers/standin/*)
+	@mkdir -p bin/peers
+	cd test/peers/standin && go vet . && go build -o $(CURDIR)/$@ .
 
 .PHONY: peers
 peers: $(addprefix bin/peers/,$(PEERS)) ## build the peers at the versions of test/peers/*/go.mod

@@ -1,6 +1,8 @@
+// terraform itself, which plans and applies over a stand-in for its providers. Its licence, the Business Source License 1.1, allows
+// that; hallmark neither ships nor offers it.
 module github.com/hallmark-sh/hallmark/test/peers/terraform
 
-go 1.26.0
+go 1.26.8
 
 tool github.com/hashicorp/terraform
 

@@ -1,0 +1,2 @@
+repositories    = ["acme/app", "acme/worker"]
+replica_regions = ["eu-west-1"]
