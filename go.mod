@@ -17,6 +17,7 @@ require (
 	github.com/digitorus/timestamp v0.0.0-20231217203849-220c5c2851b7 // localtrust: RFC 3161 answers
 	github.com/glebarez/go-sqlite v1.23.0 // the one SQLite driver, which grype links too
 	github.com/go-jose/go-jose/v4 v4.1.5 // localtrust: minting tokens
+	github.com/go-json-experiment/json v1.27.2 // sbom: JSON as a stream, skipping what is not wanted
 	github.com/go-openapi/runtime v0.33.0 // sign: the client of Rekor's version 1
 	github.com/go-openapi/strfmt v0.27.0 // sign: the client of Rekor's version 1
 	github.com/goccy/go-yaml v1.19.2 // policy: YAML with places

@@ -55,7 +55,7 @@ func FromPURL(purl, version, distro string) (Package, error) {
 	p.Type = Type(p.Type)
 	if OS(p.Type) {
 		p.Distro = Distro(distro, p.Namespace)
-		p.Upstream = upstreams(p.Type, p.Name, upstream)
+		p.Upstream = Upstream(p.Type, p.Name, upstream)
 	}
 	if p.Type == "rpm" && epoch != "" && epoch != "0" && p.Version != "" && !strings.Contains(p.Version, ":") {
 		p.Version = epoch + ":" + p.Version
@@ -143,9 +143,10 @@ func pep503(name string) string {
 // sourceRPM takes NAME-VERSION-RELEASE.src.rpm apart.
 var sourceRPM = regexp.MustCompile(`^(.+)-([^-]+)-([^-]+)\.(?:src|nosrc)\.rpm$`)
 
-// upstreams normalises the upstream qualifier: without the package itself, as
-// NAME or NAME@VERSION.
-func upstreams(typ, name, value string) string {
+// Upstream normalises the source packages of a package called name, as a
+// package URL's qualifier has them: without the package itself, as NAME or
+// NAME@VERSION, separated by commas.
+func Upstream(typ, name, value string) string {
 	var out []string
 	for _, one := range strings.Split(value, ",") {
 		one = strings.TrimSpace(one)

@@ -19,8 +19,8 @@ type decoder struct {
 	depth  int
 }
 
-// component is what is read of one component.
-type component struct {
+// decoded is what is read of one component.
+type decoded struct {
 	typ, name, version, purl string
 	sha256                   string
 }
@@ -98,7 +98,7 @@ func (d *decoder) components() error {
 }
 
 // component reads one component; those nested in it are counted on the way.
-func (d *decoder) component() (c component, err error) {
+func (d *decoder) component() (c decoded, err error) {
 	seen := map[string]bool{}
 	err = d.object(func(key string) (err error) {
 		switch key {
@@ -154,7 +154,7 @@ func (d *decoder) hashes() (sha256 string, err error) {
 	return sha256, err
 }
 
-func (c component) subject() Subject {
+func (c decoded) subject() Subject {
 	s := Subject{Type: c.typ, Name: c.name, Version: c.version, PURL: c.purl}
 	version := ""
 	if rest, _, _ := strings.Cut(c.purl, "?"); rest != "" {
