@@ -9,6 +9,7 @@ package evidence
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -35,6 +36,9 @@ const (
 	Scan = "https://hallmark.sh/scan/v1"
 	// Provenance is SLSA provenance, version 1.
 	Provenance = "https://slsa.dev/provenance/v1"
+	// OpenVEX is the predicate type of a VEX document as cosign attests it;
+	// other tools add the version, as /v0.2.0. Read, never written.
+	OpenVEX = "https://openvex.dev/ns"
 	// ProvenanceV02 is SLSA provenance, version 0.2: read, never written.
 	ProvenanceV02 = "https://slsa.dev/provenance/v0.2"
 )
@@ -91,4 +95,9 @@ type Signed struct {
 	Subjects []v1.Hash
 	// Bundle is the bundle's JSON.
 	Bundle []byte
+}
+
+// IsOpenVEX says that a predicate type is OpenVEX's, of any version.
+func IsOpenVEX(predicateType string) bool {
+	return predicateType == OpenVEX || strings.HasPrefix(predicateType, OpenVEX+"/")
 }

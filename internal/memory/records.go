@@ -58,6 +58,10 @@ func cut(s string) string {
 
 // arrival is the image as a store takes it.
 func (i Image) arrival(at time.Time) (store.Arrival, error) {
+	// What the index would choke on must never become truth.
+	if i.Digest.Algorithm != "sha256" || i.Evidence.Algorithm != "sha256" {
+		return store.Arrival{}, fmt.Errorf("the digest %s or its evidence's is not SHA-256", i.Digest)
+	}
 	body, err := json.Marshal(imageNotes{i.Commit, i.Source, i.Signed, i.Unidentified})
 	if err != nil {
 		return store.Arrival{}, err
@@ -66,6 +70,9 @@ func (i Image) arrival(at time.Time) (store.Arrival, error) {
 		Body: body, Packages: make([]store.Package, 0, len(i.Packages))}
 	for _, p := range i.Packages {
 		key := []byte(p.Key())
+		if back, err := component.ParseKey(p.Key()); err != nil || back != p.Package {
+			return store.Arrival{}, fmt.Errorf("the package %q has no key that can be read back", p.Name)
+		}
 		made := store.Package{Key: store.KeyOf(key), Body: key}
 		if len(p.Licences) > 0 || p.Supplier != "" {
 			n := packageNotes{Supplier: cut(p.Supplier)}

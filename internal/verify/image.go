@@ -20,23 +20,34 @@ import (
 // When the evidence could not be fetched, there is an error and besides a
 // verdict whose only check is Unknown.
 func Image(ctx context.Context, reg *registry.Client, ref name.Reference, o Options) (verdict.Verdict, error) {
+	v, _, err := Prove(ctx, reg, ref, o)
+	return v, err
+}
+
+// Prove is Image that also gives what the verdict rests on. When the verdict
+// does not pass there is none.
+func Prove(ctx context.Context, reg *registry.Client, ref name.Reference, o Options) (verdict.Verdict, Proof, error) {
 	found, err := reg.Resolve(ctx, ref)
 	if err != nil {
-		return verdict.Verdict{}, fmt.Errorf("resolving %s: %w", ref, err)
+		return verdict.Verdict{}, Proof{}, fmt.Errorf("resolving %s: %w", ref, err)
 	}
 	image := ref.Context().Digest(found.Digest.String())
 	held, err := reg.Find(ctx, image)
 	if err != nil {
 		p := &opinion{Options: o, subject: found.Digest}
 		p.checks = []verdict.Check{unknown("subject", codeUnavailable, shown(err.Error()))}
-		return p.named(image), err
+		return p.named(image), Proof{}, err
 	}
 	p := judge(found.Digest, held.Signed(), held.Legacy, o)
 	p.note(held)
 	if tag, ok := ref.(name.Tag); ok {
 		p.checks = append(p.checks, p.checkTag(tag.TagStr())...)
 	}
-	return p.named(image), nil
+	v := p.named(image)
+	if !v.Passed() {
+		return v, Proof{}, nil
+	}
+	return v, p.proof(), nil
 }
 
 // named gives the verdict about an image where it was found, which may be a

@@ -37,14 +37,15 @@ func isProvenance(predicateType string) bool {
 	return predicateType == evidence.Provenance || predicateType == evidence.ProvenanceV02
 }
 
-// isWanted says that a policy could ask for the witness's kind. A bundle whose
-// kind is not known, being unreadable, may be any.
+// isWanted says that a policy could ask for the witness's kind, or that a
+// verified one is of use. A bundle whose kind is not known, being unreadable,
+// may be any.
 func (w witness) isWanted() bool {
 	switch w.predicateType {
 	case "", evidence.Signature, evidence.CycloneDX, evidence.Scan:
 		return true
 	}
-	return isProvenance(w.predicateType)
+	return isProvenance(w.predicateType) || evidence.IsOpenVEX(w.predicateType)
 }
 
 // court holds what every bundle is judged by.
