@@ -14,6 +14,7 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // advisory: the checksum in grype's import.json
 	github.com/coreos/go-oidc/v3 v3.20.0 // oidc, localtrust: logging in, and checking tokens
 	github.com/cyberphone/json-canonicalization v0.0.0-20241213102144-19d51d7fe467 // localtrust: canonical log entries
+	github.com/danielgtaylor/huma/v2 v2.37.2 // query: HTTP operations, and OpenAPI made from them
 	github.com/digitorus/timestamp v0.0.0-20231217203849-220c5c2851b7 // localtrust: RFC 3161 answers
 	github.com/glebarez/go-sqlite v1.23.0 // the one SQLite driver, which grype links too
 	github.com/go-jose/go-jose/v4 v4.1.5 // localtrust: minting tokens
@@ -25,9 +26,9 @@ require (
 	github.com/google/certificate-transparency-go v1.3.3 // localtrust: signed certificate timestamps
 	github.com/google/go-cmp v0.7.0 // tests
 	github.com/google/go-containerregistry v0.22.1 // image, registry: OCI names, images and transport
-	github.com/jackc/pgx/v5 v5.13.0 // store: PostgreSQL
 	github.com/google/go-github/v88 v88.0.0 // pullrequest: the comment on a pull request
 	github.com/hashicorp/hcl/v2 v2.25.0 // tests: reading Terraform
+	github.com/jackc/pgx/v5 v5.13.0 // store: PostgreSQL
 	github.com/klauspost/compress v1.20.2 // image: gzip and zstd, faster than the standard library
 	github.com/klauspost/pgzip v1.2.6 // image: gzip on all cores
 	github.com/moby/buildkit v0.34.2 // image: the engine's BuildKit
@@ -37,6 +38,7 @@ require (
 	github.com/owenrumney/go-sarif/v3 v3.3.1 // finding: SARIF
 	github.com/package-url/packageurl-go v0.1.7 // finding, policy: package URLs
 	github.com/pandatix/go-cvss v0.6.4 // advisory: CVSS vectors
+	github.com/prometheus/client_golang v1.24.1 // query: metrics
 	github.com/rogpeppe/go-internal v1.14.1 // tests: sessions
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // tests: the published schemas
 	github.com/secure-systems-lab/go-securesystemslib v0.11.1 // sign: DSSE
@@ -58,6 +60,7 @@ require (
 	golang.org/x/sync v0.23.0 // stages side by side
 	golang.org/x/sys v0.48.0 // source: times of links
 	golang.org/x/term v0.46.0 // cli: is it a terminal
+	golang.org/x/time v0.16.0 // query: bounds of rate
 	golang.org/x/tools v0.50.0 // demo: txtar
 	google.golang.org/grpc v1.84.0 // image: BuildKit's session
 	google.golang.org/protobuf v1.36.12 // sign, localtrust: bundles as JSON
@@ -389,7 +392,6 @@ require (
 	golang.org/x/exp v0.0.0-20260603202125-055de637280b // indirect
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
 	gonum.org/v1/gonum v0.17.0 // indirect
 	google.golang.org/api v0.294.0 // indirect

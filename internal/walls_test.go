@@ -75,6 +75,8 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/openvex", "internal/finding", "VEX is read once, into statements of our own"},
 	{"github.com/owenrumney/go-sarif", "internal/finding", "SARIF is one way to write findings"},
 	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog internal/store/sqlite", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},
+	{"github.com/danielgtaylor/huma", "internal/query", "HTTP is one way to ask; the rooms that answer must not know it"},
+	{"github.com/prometheus/client_golang", "internal/query", "what is counted is told by the rooms, and counted where it is served"},
 	{"github.com/jackc/pgx", "internal/store/postgres internal/store/postgres/postgrestest", "no SQL outside the rooms that keep data"},
 }
 

@@ -50,6 +50,10 @@ const (
 	codeOther      = "sbom-other-subject"
 )
 
+// missing are the verdict's codes that say no more than that something is not
+// there, and may come.
+var missing = []string{"no-evidence", "no-signature", "no-sbom", "no-scan", "no-provenance"}
+
 // Config says what an intake uses.
 type Config struct {
 	Registry *registry.Client
@@ -83,7 +87,7 @@ type Result struct {
 	// Image is the image as it was asked for, Digest what it stands for.
 	Image  string       `json:"image"`
 	Digest string       `json:"digest,omitempty"`
-	Result store.Result `json:"result" enum:"stored,unchanged,kept,refused"`
+	Result store.Result `json:"result" enum:"stored,unchanged,kept,refused,waiting"`
 	// Code and Reason say why it was refused.
 	Code   string `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
@@ -101,6 +105,12 @@ type Result struct {
 // Image takes in an image by tag or digest. A refusal is a result; an error
 // means that nothing could be found out, and that trying again may help.
 func (in *Intake) Image(ctx context.Context, ref name.Reference) (Result, error) {
+	return in.image(ctx, ref, false)
+}
+
+// image takes in an image; early says that its evidence may still be on its
+// way.
+func (in *Intake) image(ctx context.Context, ref name.Reference, early bool) (Result, error) {
 	repository := ref.Context().Name()
 	options, err := in.Judge(ctx, repository)
 	if err != nil {
@@ -118,6 +128,10 @@ func (in *Intake) Image(ctx context.Context, ref name.Reference) (Result, error)
 		return r, fmt.Errorf("taking in %s: %w", ref, err)
 	}
 	if failing := judged.Failing(); len(failing) > 0 {
+		if early && slices.Contains(missing, failing[0].Code) {
+			r.Result, r.Code, r.Reason = Waiting, failing[0].Code, failing[0].Reason
+			return r, nil
+		}
 		return in.refuse(ctx, r, failing[0].Code, failing[0].Name+": "+failing[0].Reason)
 	}
 	inventory, err := sbom.Read(bytes.NewReader(proof.SBOM), sbom.Limits{})

@@ -1,12 +1,18 @@
 package intake
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/hallmark-sh/hallmark/internal/registry"
+	"github.com/hallmark-sh/hallmark/internal/store"
 )
 
 // MaxNotification is the size of a notification, in bytes, and MaxEvents how
@@ -147,4 +153,29 @@ func reference(host, repository, tag, digest string) (name.Reference, error) {
 
 func isManifest(mediaType string) bool {
 	return strings.Contains(mediaType, "manifest") || strings.Contains(mediaType, "image.index")
+}
+
+// Waiting is the result of a pushed image that nothing is attested about yet.
+const Waiting store.Result = "waiting"
+
+// Notified takes in an image that a registry says was pushed. What was pushed
+// may be evidence about another image: then that one is taken in. An image
+// that is pushed before its evidence is waiting, not refused: the push of the
+// evidence, or of its tag, brings the next notification.
+func (in *Intake) Notified(ctx context.Context, ref name.Reference) (Result, error) {
+	if _, err := in.Judge(ctx, ref.Context().Name()); err != nil {
+		return Result{}, fmt.Errorf("taking in %s: %w", ref, err)
+	}
+	digest, untagged := ref.(name.Digest)
+	if !untagged {
+		return in.image(ctx, ref, false)
+	}
+	raw, _, err := in.Registry.Manifest(ctx, digest)
+	if err != nil && !registry.IsNotFound(err) {
+		return Result{}, fmt.Errorf("taking in %s: %w", ref, err)
+	}
+	if m, err := v1.ParseManifest(bytes.NewReader(raw)); err == nil && m.Subject != nil {
+		ref = ref.Context().Digest(m.Subject.Digest.String())
+	}
+	return in.image(ctx, ref, true)
 }

@@ -217,3 +217,10 @@ func (m *Memory) deliverOne(ctx context.Context) bool {
 	}
 	return true
 }
+
+// ReadBatch reads a batch as a store keeps it.
+func ReadBatch(body []byte) (Batch, error) {
+	var b Batch
+	err := decode(body, &b)
+	return b, err
+}

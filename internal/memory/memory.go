@@ -251,3 +251,18 @@ func packageRow(p store.Package) (index.PackageRow, error) {
 	}
 	return row, nil
 }
+
+// Freshness gives the store's newest change and each source's last import.
+func (m *Memory) Freshness() (seq int64, sources map[string]store.Import, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if seq, err = m.Store.Sequence(ctx); err != nil {
+		return 0, nil, err
+	}
+	imports, err := m.Store.Imports(ctx)
+	sources = map[string]store.Import{}
+	for _, i := range imports {
+		sources[i.Source] = i
+	}
+	return seq, sources, err
+}
