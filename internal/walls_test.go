@@ -50,6 +50,10 @@ var doors = map[string]string{
 	"internal/store":          "",
 	"internal/store/sqlite":   "internal/hint internal/store",
 	"internal/store/postgres": "internal/hint internal/store",
+	"internal/memory":         "internal/component internal/finding internal/index internal/store internal/vulnerability",
+	"internal/intake":         "internal/hint internal/memory internal/policy internal/registry internal/sbom internal/store internal/verify",
+	"internal/access":         "internal/hint",
+	"internal/query":          "internal/access internal/finding internal/hint internal/index internal/intake internal/memory internal/sbom internal/store internal/vulnerability",
 	"internal/difference":     "internal/component internal/finding internal/sbom",
 	"internal/pullrequest":    "internal/hint",
 
