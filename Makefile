@@ -49,11 +49,12 @@ test: install-git ## vet and run the everyday tests
 	@SECONDS=0; go vet ./...; go test ./...; echo "vetted and tested in $$SECONDS s"
 
 .PHONY: lint
-lint: bin/tools/staticcheck install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
+lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
 	go vet -tags docker,peers,faults,terraform,actions,postgres ./...
 	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
 .PHONY: vuln
 vuln: bin/tools/govulncheck install-curl ## known vulnerabilities in what hallmark calls; VULNDB= names another database

@@ -35,6 +35,7 @@ var doors = map[string]string{
 	"internal/advisory/osv":    "",
 	"internal/advisory/sample": "internal/advisory",
 	"internal/gate":            "internal/finding internal/policy",
+	"internal/scaffold":        "internal/hint internal/policy",
 	"internal/registry":        "internal/evidence internal/hint internal/image",
 	"internal/provenance":      "internal/evidence internal/hint internal/image internal/oidc internal/source",
 	"internal/trust":           "internal/hint internal/policy",
@@ -63,6 +64,7 @@ var doors = map[string]string{
 // walls are the heavy libraries, each with the only rooms that may import it
 // and the reason.
 var walls = []struct{ library, rooms, reason string }{
+	{"github.com/hashicorp/hcl", "none", "Terraform is read by tests; hallmark itself only writes it"},
 	{"github.com/spf13/cobra", "internal/cli", "flags are the command line's; a room with flags cannot be called by another"},
 	{"github.com/anchore/syft", "internal/catalog internal/scan internal/advisory", "cataloguing is replaceable only while one room knows the cataloguer; grype's own types are syft's"},
 	{"github.com/anchore/stereoscope", "internal/catalog", "how syft reads layers is catalog's own matter"},

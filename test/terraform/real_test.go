@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hallmark-sh/hallmark/internal/policy"
+	"github.com/hallmark-sh/hallmark/internal/scaffold"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -59,6 +60,40 @@ func TestTerraform(t *testing.T) {
 			}
 			t.Log(last(out))
 		})
+	}
+}
+
+// What hallmark init writes is a root that terraform takes, and the role is called what the workflow calls it.
+func TestTerraformOfInit(t *testing.T) {
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	files, err := scaffold.Files(scaffold.Answers{Image: "111122223333.dkr.ecr.eu-central-1.amazonaws.com/acme/app", Repository: "acme/app",
+		Ref: "refs/heads/main", Build: "docker", Hallmark: commit, OwnerID: 1001, RepositoryID: 2002})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorkshop(t, roots)
+	for _, f := range files {
+		if f.Path == "deploy/terraform/main.tf" {
+			// The modules of that commit are those of this one.
+			root := strings.ReplaceAll(string(f.Text), "git::https://github.com/hallmark-sh/hallmark.git//terraform/modules/", "../modules/")
+			write(t, filepath.Join(w.tree, "init", "main.tf"), strings.ReplaceAll(root, "?ref="+commit, ""))
+			write(t, filepath.Join(w.tree, "formatted", "main.tf"), string(f.Text))
+		}
+	}
+	w.must(t, "formatted", "fmt", "-check", "-diff")
+	w.prepare(t, "init")
+	w.must(t, "init", "init", "-no-color")
+	w.must(t, "init", "validate", "-no-color")
+	if out := w.must(t, "init", "plan", "-no-color", "-out=plan"); !strings.Contains(out, "Plan: 7 to add, 0 to change, 0 to destroy.") || strings.Contains(out, "Warning:") {
+		t.Errorf("plan:\n%s", out)
+	}
+	shown := w.must(t, "init", "show", "-json", "plan")
+	if !strings.Contains(shown, `"name":"hallmark-release-app"`) {
+		t.Error("the role is not called what the workflow calls it")
+	}
+	w.must(t, "init", "apply", "-no-color", "plan")
+	if out, code := w.terraform(t, "init", "plan", "-no-color", "-detailed-exitcode"); code != 0 {
+		t.Errorf("the second plan is not empty:\n%s", out)
 	}
 }
 
