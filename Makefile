@@ -83,7 +83,7 @@ test-docker: build peers install-docker install-debootstrap ## a Debian image th
 	go test -tags docker,peers -timeout 30m $$(test/packages.sh docker)
 
 .PHONY: test-faults
-test-faults: build ## kill, refuse, cut and fill the disk at every stage of a release
+test-faults: build install-git install-unshare ## kill, refuse, cut and fill the disk at every stage of a release
 	go test -tags faults -timeout 30m $$(test/packages.sh faults)
 
 .PHONY: test-actions
@@ -144,8 +144,7 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-jq
-.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare
 install-git:
 	@test/install.sh git=git
 install-curl:
@@ -156,6 +155,8 @@ install-jq:
 	@test/install.sh jq=jq
 install-shellcheck:
 	@test/install.sh shellcheck=shellcheck
+install-unshare:
+	@test/install.sh unshare=util-linux
 install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
 install-debootstrap:

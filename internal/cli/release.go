@@ -89,6 +89,7 @@ func (f releaseFlags) given(p *policy.Policy) error {
 }
 
 func (a *app) release(ctx context.Context, dir string, f releaseFlags) error {
+	a.collectLate()
 	if err := f.given(&policy.Policy{}); err != nil {
 		return err
 	}

@@ -83,8 +83,8 @@ type layer struct {
 }
 
 // take brings a blob of an existing layout into the store: it checks digest and
-// size and, for a layer, inflates it once in the same pass and keeps the result
-// by the diff ID it gives, which is returned. An opaque blob has none.
+// size and then, for a layer, inflates what it checked and keeps the result by
+// the diff ID it gives, which is returned. An opaque blob has none.
 func (s *store) take(ctx context.Context, b blob, desc v1.Descriptor, c compression) (v1.Hash, error) {
 	if b.size != unknownSize && b.size != desc.Size {
 		return v1.Hash{}, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", desc.Digest, b.size, desc.Size)
@@ -95,22 +95,21 @@ func (s *store) take(ctx context.Context, b blob, desc v1.Descriptor, c compress
 	}
 	defer part.discard()
 	stored := sha256.New()
-	raw := bufio.NewReaderSize(io.TeeReader(b, io.MultiWriter(stored, part)), chunkSize)
-
-	var diffID v1.Hash
-	if c == gzipped || c == zstandard {
-		if diffID, err = s.inflate(ctx, raw, c); err != nil {
-			return v1.Hash{}, fmt.Errorf("inflating blob %s: %w", desc.Digest, err)
-		}
-	}
-	if _, err := io.Copy(io.Discard, withContext{ctx, raw}); err != nil {
+	size, err := io.CopyBuffer(io.MultiWriter(stored, part), withContext{ctx, b}, make([]byte, chunkSize))
+	if err != nil {
 		return v1.Hash{}, fmt.Errorf("reading blob %s: %w", desc.Digest, err)
 	}
 	if got := sum(stored); got != desc.Digest {
 		return v1.Hash{}, fmt.Errorf("blob %s is not what its name says: its digest is %s", desc.Digest, got)
 	}
-	if b.size == unknownSize && part.size != desc.Size {
-		return v1.Hash{}, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", desc.Digest, part.size, desc.Size)
+	if size != desc.Size {
+		return v1.Hash{}, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", desc.Digest, size, desc.Size)
+	}
+	var diffID v1.Hash
+	if c == gzipped || c == zstandard {
+		if diffID, err = s.inflateFile(ctx, part.path, c); err != nil {
+			return v1.Hash{}, fmt.Errorf("inflating blob %s: %w", desc.Digest, err)
+		}
 	}
 	if err := part.adopt(s.blob(desc.Digest)); err != nil {
 		return v1.Hash{}, err
@@ -123,6 +122,27 @@ func (s *store) take(ctx context.Context, b blob, desc v1.Descriptor, c compress
 	return diffID, nil
 }
 
+// inflateFile keeps the uncompressed form of a file and gives its diff ID.
+func (s *store) inflateFile(ctx context.Context, path string, c compression) (v1.Hash, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	defer f.Close()
+	if c == gzipped {
+		if m, err := mapFile(f); err == nil {
+			defer m.close()
+			raw := m.reader()
+			z, err := gzip.NewReader(raw)
+			if err != nil {
+				return v1.Hash{}, err
+			}
+			return s.spool(ctx, m.guard(z, raw))
+		}
+	}
+	return s.inflate(ctx, bufio.NewReaderSize(f, chunkSize), c)
+}
+
 // inflate keeps the uncompressed form of r and gives its diff ID.
 func (s *store) inflate(ctx context.Context, r *bufio.Reader, c compression) (v1.Hash, error) {
 	z, closeZ, err := inflater(r, c)
@@ -130,13 +150,18 @@ func (s *store) inflate(ctx context.Context, r *bufio.Reader, c compression) (v1
 		return v1.Hash{}, err
 	}
 	defer closeZ()
+	return s.spool(ctx, z)
+}
+
+// spool keeps an uncompressed layer and gives its diff ID.
+func (s *store) spool(ctx context.Context, r io.Reader) (v1.Hash, error) {
 	part, err := s.create()
 	if err != nil {
 		return v1.Hash{}, err
 	}
 	defer part.discard()
 	content := sha256.New()
-	if _, err := flow(ctx, z, nil, io.MultiWriter(content, part)); err != nil {
+	if _, err := flow(ctx, r, nil, io.MultiWriter(content, part)); err != nil {
 		return v1.Hash{}, err
 	}
 	diffID := sum(content)

@@ -68,7 +68,7 @@ func TestLayoutRefuses(t *testing.T) {
 		"config gone":   {func(v *valid) { delete(v.tree, blobName(v.manifest.Config.Digest)) }, "", "is missing from the layout", "export the image whole"},
 		"layer cut off": {func(v *valid) { v.tree[v.layer(0)] = v.tree[v.layer(0)][:100] }, "", "has 100 bytes, its descriptor says", ""},
 		"layer altered": {func(v *valid) { v.tree[v.layer(0)] = altered(v.tree[v.layer(0)], 4) }, "", "is not what its name says", ""},
-		"layer garbled": {func(v *valid) { v.tree[v.layer(0)] = altered(v.tree[v.layer(0)], 60) }, "", "inflating blob", ""},
+		"layer garbled": {func(v *valid) { v.tree[v.layer(0)] = altered(v.tree[v.layer(0)], 60) }, "", "is not what its name says", ""},
 		"manifest altered": {func(v *valid) {
 			name := blobName(v.subject.Digest)
 			v.tree[name] = bytes.Replace(v.tree[name], []byte("amd64"), []byte("arm64"), 1)

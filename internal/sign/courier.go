@@ -56,7 +56,11 @@ func (e *ServiceError) Unwrap() error { return e.Err }
 func explain(err error, service, url string) error {
 	var se *ServiceError
 	if !errors.As(err, &se) {
-		return fmt.Errorf("asking the %s %s: %w", service, url, err)
+		err = fmt.Errorf("asking the %s %s: %w", service, url, err)
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		return hint.Add(err, "what answers there is not a %s that hallmark can speak to; check the signing config. Nothing was published", service)
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -70,7 +74,7 @@ func explain(err error, service, url string) error {
 			return hint.Add(se, "it must know the issuer of the identity token; check the trust root and where the token is from")
 		}
 	}
-	return se
+	return hint.Add(se, "check that %s is the right address, of a %s in a version that hallmark speaks; nothing was published", url, service)
 }
 
 // maxAnswer bounds a service's answer, in bytes.

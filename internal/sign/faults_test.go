@@ -110,20 +110,19 @@ func TestFaults(t *testing.T) {
 			asked  int
 			status int      // of the ServiceError
 			want   []string // in the error; empty for success
-			hinted bool
 		}{
-			{"busy at first", []fault{answer(503, ""), answer(429, ""), nil}, 3, 0, nil, false},
-			{"reset at first", []fault{reset, nil}, 2, 0, nil, false},
-			{"hangs at first", []fault{hang, nil}, 2, 0, nil, false},
-			{"stalls at first", []fault{stall, nil}, 2, 0, nil, false},
-			{"down", []fault{answer(500, `{"code":13,"message":"no disk"}`)}, 5, 500, []string{"answered 500 Internal Server Error: no disk (5 tries)"}, true},
-			{"resets", []fault{reset}, 5, 0, []string{"did not answer: connection reset by peer (5 tries)"}, true},
-			{"hangs", []fault{hang}, 5, 0, []string{"no whole answer in"}, true},
-			{"endless", []fault{answer(200, strings.Repeat(" ", 5<<20))}, 5, 0, []string{"longer than"}, true},
-			{"refuses", []fault{answer(400, "line\none\x1b[31m")}, 1, 400, []string{"answered 400 Bad Request: line one [31m"}, service.name == "certificate authority"},
-			{"sends elsewhere", []fault{answer(302, "")}, 1, 302, []string{"answered 302"}, false},
-			{"speaks nonsense", []fault{answer(201, "<html>")}, 1, -1, nil, false},
-			{"is empty", []fault{answer(201, "{}")}, 1, -1, nil, false},
+			{"busy at first", []fault{answer(503, ""), answer(429, ""), nil}, 3, 0, nil},
+			{"reset at first", []fault{reset, nil}, 2, 0, nil},
+			{"hangs at first", []fault{hang, nil}, 2, 0, nil},
+			{"stalls at first", []fault{stall, nil}, 2, 0, nil},
+			{"down", []fault{answer(500, `{"code":13,"message":"no disk"}`)}, 5, 500, []string{"answered 500 Internal Server Error: no disk (5 tries)"}},
+			{"resets", []fault{reset}, 5, 0, []string{"did not answer: connection reset by peer (5 tries)"}},
+			{"hangs", []fault{hang}, 5, 0, []string{"no whole answer in"}},
+			{"endless", []fault{answer(200, strings.Repeat(" ", 5<<20))}, 5, 0, []string{"longer than"}},
+			{"refuses", []fault{answer(400, "line\none\x1b[31m")}, 1, 400, []string{"answered 400 Bad Request: line one [31m"}},
+			{"sends elsewhere", []fault{answer(302, "")}, 1, 302, []string{"answered 302"}},
+			{"speaks nonsense", []fault{answer(201, "<html>")}, 1, -1, nil},
+			{"is empty", []fault{answer(201, "{}")}, 1, -1, nil},
 		} {
 			t.Run(service.name+" "+tt.name, func(t *testing.T) {
 				l := local(t, localtrust.Options{})
@@ -154,8 +153,8 @@ func TestFaults(t *testing.T) {
 				if tt.status >= 0 && (!errors.As(err, &se) || se.Status != tt.status) {
 					t.Errorf("error %v, want a ServiceError of status %d", err, tt.status)
 				}
-				if (hint.Of(err) != "") != tt.hinted {
-					t.Errorf("hint %q, want one: %t", hint.Of(err), tt.hinted)
+				if hint.Of(err) == "" {
+					t.Errorf("error %v has no hint", err)
 				}
 			})
 		}

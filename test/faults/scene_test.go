@@ -48,7 +48,7 @@ func newScene(t *testing.T, platforms string) *scene {
 	}
 	s.write("go.mod", "module example.test/app\n\ngo 1.25.0\n")
 	s.write("main.go", "package main\n\nfunc main() { println(\"hello\") }\n")
-	s.write(".gitignore", "hallmark.yaml\n")
+	s.write(".gitignore", "hallmark.yaml\n.token\n")
 	s.git("init", "--quiet", "--initial-branch=main")
 	s.git("add", "--all")
 	s.git("-c", "user.name=T", "-c", "user.email=t@example.test", "commit", "--quiet", "--message", "Say hello")
@@ -184,8 +184,13 @@ func (s *scene) sound(server *registrytest.Server, when string) (tag string) {
 // ends with a tag, full evidence and nothing twice.
 func (s *scene) completes(server *registrytest.Server, when string, referrers bool) {
 	s.t.Helper()
+	s.completesWith(server, when, referrers, "release")
+}
+
+func (s *scene) completesWith(server *registrytest.Server, when string, referrers bool, args ...string) {
+	s.t.Helper()
 	server.Calm()
-	if o := s.run("release"); o.code != 0 {
+	if o := s.run(args...); o.code != 0 {
 		s.t.Errorf("%s: the second run: %s", when, o)
 		return
 	}
