@@ -102,6 +102,14 @@ test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with
 test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the real terraform on every root, over a stand-in for AWS
 	go test -tags terraform -v -run 'Terraform|OwnRoots|WeakRoots' ./test/terraform
 
+.PHONY: dist
+dist: bin/peers/goreleaser bin/peers/syft ## the archives and packages of a release, in dist; on a tag
+	bin/peers/goreleaser release --clean --skip=publish
+
+.PHONY: lint-release
+lint-release: bin/peers/goreleaser ## what goreleaser says of its configuration
+	bin/peers/goreleaser check
+
 ## Figures
 
 .PHONY: bench
@@ -115,6 +123,8 @@ profile: build install-docker install-debootstrap ## where the time of a release
 
 ## What the others need
 
+bin/peers/goreleaser: peer = goreleaser
+bin/peers/goreleaser: test/peers/goreleaser/go.mod
 bin/peers/act: peer = act
 bin/peers/act: test/peers/act/go.mod
 
