@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ type scene struct {
 	signing     string // the address of the Sigstore services
 	api         string // the address of GitHub's API
 	comments    *comments
+	down        atomic.Pointer[string] // the path of the Sigstore service that is down
 }
 
 func newScene(t *testing.T) *scene {
@@ -74,7 +76,13 @@ func newScene(t *testing.T) *scene {
 	if s.trust, err = localtrust.Open(t.Context(), filepath.Join(dir, "trust"), localtrust.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(s.trust.Handler())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down := s.down.Load(); down != nil && strings.HasPrefix(r.URL.Path, *down) {
+			http.Error(w, "down for maintenance", http.StatusServiceUnavailable)
+			return
+		}
+		s.trust.Handler().ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	s.signing = server.URL
 	s.tokens = serveTokens(t, s.trust)
