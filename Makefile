@@ -93,6 +93,7 @@ test-actions: build bin/peers/act install-curl install-jq ## the reusable workfl
 .PHONY: lint-actions
 lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workflows, with shellcheck on their scripts
 	bin/tools/actionlint -shellcheck shellcheck
+	bin/tools/actionlint -shellcheck shellcheck internal/scaffold/testdata/*/.github/workflows/*.yml
 
 .PHONY: test-postgres
 test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with replicas that are killed

@@ -25,6 +25,7 @@ type workflow struct {
 }
 
 type job struct {
+	With        map[string]string `yaml:"with"`
 	Permissions map[string]string `yaml:"permissions"`
 	Uses        string            `yaml:"uses"`
 	Timeout     int               `yaml:"timeout-minutes"`
@@ -160,13 +161,69 @@ func TestWorkflows(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no workflows: %v", err)
 	}
-	for _, file := range append(files, "../action.yml") {
+	callers, err := filepath.Glob(callerFiles)
+	if err != nil || len(callers) == 0 {
+		t.Fatalf("no workflows of callers: %v", err)
+	}
+	for _, file := range append(append(files, callers...), "../action.yml") {
 		for _, fault := range workflowOf(t, file).faults() {
 			t.Errorf("%s: %s", file, fault)
 		}
 	}
 	if strange, _ := filepath.Glob("../.github/workflows/*.yaml"); len(strange) > 0 {
 		t.Errorf("%s are looked at by nobody: name them .yml", strange)
+	}
+}
+
+// callerFiles are the workflows that hallmark init writes.
+const callerFiles = "scaffold/testdata/*/.github/workflows/*.yml"
+
+// TestCallers: GitHub does not start a run whose caller grants less than a job
+// of the called workflow asks for, or passes an input that it does not have.
+func TestCallers(t *testing.T) {
+	files, err := filepath.Glob(callerFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	for _, file := range append(files, "../.github/workflows/publish.yml") {
+		for name, j := range workflowOf(t, file).Jobs {
+			path, _, _ := strings.Cut(j.Uses, "@")
+			if path == "" {
+				continue
+			}
+			calls++
+			called := filepath.Join("../.github/workflows", filepath.Base(path))
+			text, err := os.ReadFile(called)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var inputs struct {
+				On struct {
+					Call struct {
+						Inputs map[string]any `yaml:"inputs"`
+					} `yaml:"workflow_call"`
+				} `yaml:"on"`
+			}
+			if err := yaml.Unmarshal(text, &inputs); err != nil {
+				t.Fatal(err)
+			}
+			for input := range j.With {
+				if _, has := inputs.On.Call.Inputs[input]; !has {
+					t.Errorf("%s: job %s passes %s, which %s does not take", file, name, input, called)
+				}
+			}
+			for of, inner := range workflowOf(t, called).Jobs {
+				for right, level := range inner.Permissions {
+					if granted := j.Permissions[right]; granted != level && granted != "write" {
+						t.Errorf("%s: job %s grants %s: %q, and job %s of %s asks for %s", file, name, right, granted, of, called, level)
+					}
+				}
+			}
+		}
+	}
+	if calls < 3 {
+		t.Errorf("%d calls were looked at", calls)
 	}
 }
 
