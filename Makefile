@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,terraform,actions,postgres ./...
-	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres ./...
+	go vet -tags docker,peers,faults,terraform,actions,postgres,cluster ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,cluster ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
@@ -111,6 +111,10 @@ dist: bin/peers/goreleaser bin/peers/syft ## the archives and packages of a rele
 lint-release: bin/peers/goreleaser ## what goreleaser says of its configuration
 	bin/peers/goreleaser check
 
+.PHONY: test-cluster
+test-cluster: build cluster-peers bin/peers/cosign install-git ## admission by the real Kyverno behind a real API server
+	go test -tags cluster -v -timeout 20m $$(test/packages.sh cluster)
+
 ## Figures
 
 .PHONY: bench
@@ -149,6 +153,27 @@ bin/peers/syft bin/peers/grype bin/peers/crane: test/peers/scanners/go.mod
 bin/peers/%:
 	@mkdir -p bin/peers
 	cd test/peers/$(peer) && go build -ldflags '-s -w' -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
+	@touch $@
+
+# The test cluster. A server that was not told its version calls itself by a template that no client can read.
+CLUSTER      := etcd kube-apiserver kyverno kyverno-crds
+KUBE_VERSION := v1.37.2
+KUBE_LDFLAGS := $(foreach kv,gitVersion=$(KUBE_VERSION) gitMajor=1 gitMinor=37,-X k8s.io/component-base/version.$(kv))
+
+.PHONY: cluster-peers
+cluster-peers: $(addprefix bin/peers/,$(CLUSTER)) ## build etcd, the API server and Kyverno (cold: about 20 minutes)
+
+bin/peers/etcd bin/peers/kube-apiserver: test/peers/kubernetes/go.mod
+	@mkdir -p bin/peers
+	cd test/peers/kubernetes && go build -ldflags '-s -w $(KUBE_LDFLAGS)' -o $(CURDIR)/$@ $(if $(findstring etcd,$@),go.etcd.io/etcd/server/v3,k8s.io/kubernetes/cmd/kube-apiserver)
+	@touch $@
+bin/peers/kyverno: test/peers/kyverno/go.mod
+	@mkdir -p bin/peers
+	cd test/peers/kyverno && go build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/kyverno/kyverno/cmd/kyverno
+	@touch $@
+bin/peers/kyverno-crds: test/peers/kyverno/go.mod
+	@mkdir -p $@
+	cd test/peers/kyverno && cp -r --no-preserve=mode "$$(go list -m -f '{{.Dir}}' github.com/kyverno/kyverno)"/config/crds/{kyverno,policies.kyverno.io,policyreport,reports} $(CURDIR)/$@
 	@touch $@
 
 bin/tools/%: tools/go.mod

@@ -122,9 +122,10 @@ func (a *app) localServeCommand(state *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the local trust and a registry on loopback until interrupted",
-		Long: `serve listens on one loopback address for the registry (/v2/) and the private
-Sigstore (/api/, the token endpoint and the log's tiles), writes trusted-root.json
-and signing-config.json into the state folder, and ends at Ctrl-C.`,
+		Long: `serve listens on one loopback address for the registry (/v2/), the private
+Sigstore (/api/, the token endpoint and the log's tiles) and a TUF repository of
+its trusted root (/tuf/), writes trusted-root.json, tuf-root.json and
+signing-config.json into the state folder, and ends at Ctrl-C.`,
 		Example: `  hallmark local serve --listen 127.0.0.1:5000
   hallmark local serve --immutable-tags --no-referrers`,
 		Args: cobra.NoArgs,

@@ -43,6 +43,7 @@ func (l *Local) routes() http.Handler {
 	m.HandleFunc("GET /api/v2/checkpoint", l.serveCheckpoint)
 	m.HandleFunc("GET /api/v2/tile/", l.serveTile)
 	m.HandleFunc("POST "+pathTimestamp, l.serveTimestamp)
+	m.HandleFunc("GET "+PathTUF, l.serveTUF)
 	m.HandleFunc("GET "+pathTimestamp+"/certchain", l.serveChain(l.state.tsaChain))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)

@@ -73,6 +73,7 @@ type Local struct {
 	ca    *baseca.BaseCA
 	log   *tlogDir
 	root  []byte
+	tuf   *tuf
 	http  http.Handler
 }
 
@@ -100,6 +101,9 @@ func Open(ctx context.Context, dir string, opts Options) (*Local, error) {
 		return nil, fmt.Errorf("opening local trust %s: %w", dir, err)
 	}
 	if l.root, err = s.trustedRoot(); err != nil {
+		return nil, fmt.Errorf("opening local trust %s: %w", dir, err)
+	}
+	if l.tuf, err = newTUF(s, l.root); err != nil {
 		return nil, fmt.Errorf("opening local trust %s: %w", dir, err)
 	}
 	if err := l.publish(); err != nil {

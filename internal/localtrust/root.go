@@ -98,6 +98,7 @@ func (l *Local) Serving(base string) error {
 func (l *Local) publish() error {
 	for name, data := range map[string][]byte{
 		TrustedRootFile: l.root,
+		TUFRootFile:     l.tuf.root(),
 		MintSecretFile:  []byte(l.state.secret + "\n"),
 		"README":        fmt.Appendf(nil, readme, l.state.issuer, l.state.created.Format(time.RFC3339)),
 	} {

@@ -132,7 +132,7 @@ func createState(dir, issuer string, now time.Time) error {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				return err
 			}
-		case slices.Contains([]string{"log", "README", TrustedRootFile, MintSecretFile, SigningConfigFile}, name):
+		case slices.Contains([]string{"log", "README", TrustedRootFile, TUFRootFile, MintSecretFile, SigningConfigFile}, name):
 			return hint.Add(fmt.Errorf("it has %s but no %s", name, stateFile), "restore %s from a copy, or remove the folder %s to start anew", stateFile, dir)
 		default:
 			return hint.Add(fmt.Errorf("it is not empty and holds no local trust (it has %s)", name), "name a new folder")
