@@ -90,6 +90,10 @@ test-faults: build install-git install-unshare ## kill, refuse, cut and fill the
 test-actions: build bin/peers/act install-curl install-jq ## the reusable workflows, executed by a runner on this machine
 	go test -tags actions -timeout 30m $$(test/packages.sh actions)
 
+.PHONY: test-admitted
+test-admitted: build bin/peers/act cluster-peers install-curl install-jq ## what the reusable workflow released, at the real Kyverno
+	go test -tags actions,cluster -timeout 20m -v -run TestAdmitted ./test/actions
+
 .PHONY: lint-actions
 lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workflows, with shellcheck on their scripts
 	bin/tools/actionlint -shellcheck shellcheck

@@ -46,7 +46,6 @@ func TestRelease(t *testing.T) {
 			t.Errorf("the second run: %s", o)
 		}
 	})
-	s.keep(sha)
 }
 
 // buildHasNothing looks at what the repository's own code found in the build job.
@@ -108,26 +107,6 @@ func (s *scene) identity(sha string) {
 			s.t.Errorf("a policy of %s says: %s", name, out)
 		}
 	}
-}
-
-// keep leaves what another test needs to admit the image, in the folder that
-// HALLMARK_ACTIONS_OUT names: the registry's content, the policy and the root.
-func (s *scene) keep(sha string) {
-	to := os.Getenv("HALLMARK_ACTIONS_OUT")
-	if to == "" {
-		return
-	}
-	for from, name := range map[string]string{s.registryDir: "registry", filepath.Join(s.app, "trust"): "trust"} {
-		if err := os.CopyFS(filepath.Join(to, name), os.DirFS(from)); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(filepath.Join(s.app, "hallmark.yaml"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.write(filepath.Join(to, "hallmark.yaml"), string(text))
-	s.write(filepath.Join(to, "image"), s.registry.Host+"/acme/app@"+s.tagged(sha)+"\n")
 }
 
 // An artifact that is not what the build job made is refused before anything

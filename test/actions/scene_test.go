@@ -38,21 +38,20 @@ const workflowPath = "hallmark-sh/hallmark/.github/workflows/release.yml"
 // scene is the world of one test: GitHub's parts, the product's repository as a
 // caller would fetch it, and one caller.
 type scene struct {
-	t           *testing.T
-	program     string // bin/hallmark
-	runner      string // act
-	home        string
-	harness     string // what the jobs leave for the test to see
-	product     string // the repository of the action and the workflows
-	app         string // the caller's working tree
-	trust       *localtrust.Local
-	registry    *registrytest.Server
-	registryDir string
-	tokens      *tokenEndpoint
-	signing     string // the address of the Sigstore services
-	api         string // the address of GitHub's API
-	comments    *comments
-	down        atomic.Pointer[string] // the path of the Sigstore service that is down
+	t        *testing.T
+	program  string // bin/hallmark
+	runner   string // act
+	home     string
+	harness  string // what the jobs leave for the test to see
+	product  string // the repository of the action and the workflows
+	app      string // the caller's working tree
+	trust    *localtrust.Local
+	registry *registrytest.Server
+	tokens   *tokenEndpoint
+	signing  string // the address of the Sigstore services
+	api      string // the address of GitHub's API
+	comments *comments
+	down     atomic.Pointer[string] // the path of the Sigstore service that is down
 }
 
 func newScene(t *testing.T) *scene {
@@ -65,9 +64,8 @@ func newScene(t *testing.T) *scene {
 	s := &scene{
 		t: t, program: filepath.Join(top, "bin/hallmark"), runner: peers.Need(t, "act"),
 		home: filepath.Join(dir, "home"), harness: filepath.Join(dir, "harness"), product: filepath.Join(dir, "product"), app: filepath.Join(dir, "github/acme/app"),
-		registryDir: filepath.Join(dir, "registry"),
 	}
-	s.registry = registrytest.Start(t, registrytest.Options{Dir: s.registryDir})
+	s.registry = registrytest.Start(t, registrytest.Options{})
 	for _, folder := range []string{s.home, s.harness, s.product, s.app} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
