@@ -17,7 +17,7 @@ evidence must exist. Release and verify read the same file.`,
 		Args:    a.noVerb,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.policyCheckCommand(), &cobra.Command{
+	cmd.AddCommand(a.policyCheckCommand(), a.policyRenderCommand(), &cobra.Command{
 		Use:     "schema",
 		Short:   "Print the JSON Schema of hallmark.yaml, for editors",
 		Example: "  hallmark policy schema > hallmark.schema.json",

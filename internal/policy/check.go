@@ -42,6 +42,7 @@ func (c checker) policy(p Policy) {
 	c.identity("identity", p.Identity)
 	c.trust(p.Trust)
 	c.evidence(p.Evidence)
+	c.admission(p.Admission, p.Trust)
 }
 
 // repository checks a place for images, written in full.

@@ -55,6 +55,7 @@ func (p *Policy) fillDefaults() {
 		p.Evidence = AllEvidence()
 	}
 	p.Gate.fillDefaults()
+	p.Admission.fillDefaults()
 }
 
 // fillIssuer sets the issuer where only one can be meant: the local trust has

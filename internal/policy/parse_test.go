@@ -98,6 +98,7 @@ func TestMinimalPolicyMeansTheStrictDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	timeout := policy.Duration(30 * time.Second)
 	critical, kev, age := finding.Critical, true, policy.Duration(120*time.Hour)
 	want := policy.Policy{
 		Version: 1,
@@ -113,8 +114,11 @@ func TestMinimalPolicyMeansTheStrictDefaults(t *testing.T) {
 		},
 		Trust:    policy.Trust{Root: "public"},
 		Evidence: []string{"signature", "sbom", "scan", "provenance"},
-		Path:     filepath.Join("testdata", "good", "minimal.yaml"),
-		Digest:   "sha256:252c89f30b932db46fe7ef55f35999ef15cf76d6aaf56b17d0848102c692d514",
+		Admission: policy.Admission{
+			Mode: "enforce", Timeout: &timeout,
+		},
+		Path:   filepath.Join("testdata", "good", "minimal.yaml"),
+		Digest: "sha256:252c89f30b932db46fe7ef55f35999ef15cf76d6aaf56b17d0848102c692d514",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

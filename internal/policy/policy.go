@@ -29,6 +29,8 @@ type Policy struct {
 	// Evidence lists the links that must be present and valid: signature,
 	// sbom, scan, provenance. The default is all four.
 	Evidence []string `yaml:"evidence" json:"evidence"`
+	// Admission says what a cluster admits; see package kyverno.
+	Admission Admission `yaml:"admission" json:"admission"`
 
 	// Path is the file the policy was read from; Digest its SHA-256 as
 	// "sha256:hex".

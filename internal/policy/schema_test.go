@@ -42,6 +42,8 @@ var beyondSchema = []string{
 	"exception-years",
 	// The issuer's default depends on the host of the repository.
 	"identity-other-host", "identity-subject-no-issuer",
+	// Whether two exemptions meet, and what goes with another section.
+	"admission-overlap", "admission-tuf-public",
 }
 
 func TestSchemaAgreesWithParse(t *testing.T) {
