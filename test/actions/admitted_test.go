@@ -3,11 +3,9 @@
 package actions_test
 
 import (
-	"encoding/base64"
-	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -15,12 +13,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/hallmark-sh/hallmark/internal/localtrust"
 	"github.com/hallmark-sh/hallmark/test/cluster"
 )
 
 // TestAdmitted asks the real Kyverno about what the workflow released: by the
-// identity of the reusable workflow it is admitted, and by no other.
+// policies that are made from the caller's own hallmark.yaml it is admitted, and
+// by those of any other identity it is not.
 func TestAdmitted(t *testing.T) {
 	s := newScene(t)
 	sha := s.begin(0)
@@ -35,28 +33,62 @@ func TestAdmitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Stop)
-	subject := "^https://github\\.com/" + regexp.QuoteMeta(workflowPath) + "@"
-	for _, policy := range []struct{ namespace, subject string }{
-		{"ours", subject + commit + "$"}, {"other-commit", subject + strings.Repeat("1", 40) + "$"}, {"caller", "^https://github\\.com/acme/app/\\.github/workflows/ci\\.yml@refs/heads/main$"},
+	refused := func(a cluster.Answer) bool { return strings.Contains(a.Message(), "hallmark signature:") }
+
+	s.enforce(c, "", "")
+	if err := c.AwaitEnforced(t.Context(), pod("unsigned", unsigned), refused); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Create(t.Context(), pod("released", released), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !answer.Allowed() {
+		t.Fatalf("what the workflow released is refused: %s", answer.Message())
+	}
+	t.Logf("released by the reusable workflow: %d, admitted", answer.Status)
+
+	for name, other := range map[string][2]string{
+		"another commit of the workflow": {commit, strings.Repeat("1", 40)},
+		"the caller's own workflow":      {workflowPath + "@" + commit, ".github/workflows/ci.yml"},
 	} {
-		if err := c.Must(t.Context(), []byte(s.imagePolicy(policy.namespace, policy.subject))); err != nil {
-			t.Fatal(err)
+		s.enforce(c, other[0], other[1])
+		if err := c.AwaitEnforced(t.Context(), pod("other", released), refused); err != nil {
+			t.Errorf("by the identity of %s: %v", name, err)
+			continue
 		}
-		refused := func(a cluster.Answer) bool { return strings.Contains(a.Message(), "is not by the release workflow") }
-		if err := c.AwaitEnforced(t.Context(), pod(policy.namespace, unsigned), refused); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := c.Create(t.Context(), pod(policy.namespace, released), false)
+		answer, err := c.Create(t.Context(), pod("other", released), true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		said := "admitted"
-		if !answer.Allowed() {
-			said = answer.Message()
+		t.Logf("by the identity of %s: %d %s", name, answer.Status, answer.Message())
+	}
+}
+
+// enforce brings into the cluster the policies that hallmark makes from the
+// caller's hallmark.yaml, with one text replaced.
+func (s *scene) enforce(c *cluster.Cluster, from, to string) {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.app, "hallmark.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(filepath.Join(s.app, "rendered.yaml"), strings.Replace(string(text), from, to, 1))
+	out := s.t.TempDir()
+	cmd := exec.Command(s.program, "policy", "render", "--config", "rendered.yaml", "-o", out)
+	cmd.Dir = s.app
+	s.must(cmd)
+	files, err := filepath.Glob(filepath.Join(out, "*.yaml"))
+	if err != nil || len(files) < 2 {
+		s.t.Fatalf("policies: %q, %v", files, err)
+	}
+	for _, file := range files {
+		policies, err := os.ReadFile(file)
+		if err != nil {
+			s.t.Fatal(err)
 		}
-		t.Logf("by the identity of %s: %d %s", policy.namespace, answer.Status, said)
-		if answer.Allowed() != (policy.namespace == "ours") || !answer.Allowed() && !refused(answer) {
-			t.Errorf("by the identity of %s the released image is admitted: %v", policy.namespace, answer.Allowed())
+		if err := c.Must(s.t.Context(), policies); err != nil {
+			s.t.Fatalf("applying %s: %v", filepath.Base(file), err)
 		}
 	}
 }
@@ -82,60 +114,9 @@ func (s *scene) pushUnsigned() string {
 	return digest.String()
 }
 
-func pod(namespace, image string) cluster.Object {
+func pod(called, image string) cluster.Object {
 	return cluster.Object{
-		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "app", "namespace": namespace},
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": called, "namespace": "default"},
 		"spec": map[string]any{"containers": []any{map[string]any{"name": "app", "image": image}}},
 	}
-}
-
-// imagePolicy demands the four links of a release, each as an attestation of
-// its own kind by the identity.
-func (s *scene) imagePolicy(namespace, subject string) string {
-	s.t.Helper()
-	root, err := os.ReadFile(filepath.Join(s.trust.Dir(), localtrust.TUFRootFile))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return fmt.Sprintf(`apiVersion: v1
-kind: Namespace
-metadata: {name: %[1]s}
----
-apiVersion: policies.kyverno.io/v1
-kind: ImageValidatingPolicy
-metadata: {name: %[1]s}
-spec:
-  validationActions: [Deny]
-  webhookConfiguration: {timeoutSeconds: 30}
-  matchConstraints:
-    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}
-    resourceRules:
-    - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [pods]}
-  matchImageReferences:
-  - glob: "%[2]s/*"
-  attestors:
-  - name: release
-    cosign:
-      keyless:
-        identities:
-        - {issuer: %[3]q, subjectRegExp: %[4]q}
-      ctlog: {url: %[5]q}
-      tuf:
-        mirror: %[6]q
-        root: {data: %[7]q}
-  attestations:
-  - {name: signature, intoto: {type: https://sigstore.dev/cosign/sign/v1}}
-  - {name: sbom, intoto: {type: https://cyclonedx.org/bom}}
-  - {name: scan, intoto: {type: https://hallmark.sh/scan/v1}}
-  - {name: provenance, intoto: {type: https://slsa.dev/provenance/v1}}
-  validations:
-  - message: the image is not by the release workflow
-    expression: >-
-      images.containers.map(image, [attestations.signature, attestations.sbom, attestations.scan, attestations.provenance]
-      .all(kind, verifyAttestationSignatures(image, kind, [attestors.release]) > 0)).all(yes, yes)
-  - message: the image is not built from refs/heads/main of acme/app
-    expression: >-
-      images.containers.map(image, extractPayload(image, attestations.provenance).predicate.buildDefinition.externalParameters.workflow)
-      .all(workflow, workflow.repository == "https://github.com/acme/app" && workflow.ref == "refs/heads/main")
-`, namespace, s.registry.Host, s.trust.Issuer(), subject, s.signing, s.signing+localtrust.PathTUF, base64.StdEncoding.EncodeToString(root))
 }

@@ -69,6 +69,7 @@ func (s *scene) pullRequest(base string, fork bool) outcome {
 // A pull request gets one comment with what changes to the base; nothing is
 // signed and nothing pushed.
 func TestPullRequest(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	base := s.begin(0)
 	if o := s.act("push"); !o.passed {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	sha := s.begin(0)
 	o := s.act("push")
@@ -102,7 +103,7 @@ func (s *scene) identity(sha string) {
 		"another branch":                 strings.Replace(string(text), "refs/heads/main", "refs/heads/other", 1),
 	} {
 		path := filepath.Join(s.app, ".git", "other.yaml")
-		s.write(path, strings.NewReplacer("trust/root.json", "../trust/root.json", "trust/signing.json", "../trust/signing.json").Replace(other))
+		s.write(path, strings.NewReplacer("trust/root.json", "../trust/root.json", "trust/signing.json", "../trust/signing.json", "trust/tuf-root.json", "../trust/tuf-root.json").Replace(other))
 		if out, err := s.verify(image, "--config", path); err == nil || !strings.Contains(out, "NOT PROVEN") {
 			s.t.Errorf("a policy of %s says: %s", name, out)
 		}
@@ -112,6 +113,7 @@ func (s *scene) identity(sha string) {
 // An artifact that is not what the build job made is refused before anything
 // leaves the machine.
 func TestSwappedArtifact(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	if o := s.act("push"); !o.passed {
 		t.Fatal(o)
@@ -181,6 +183,7 @@ func refusal(said string) string {
 // An identity token that is about to expire when it comes is not used: another
 // one is fetched.
 func TestExpiringToken(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	sha := s.begin(1)
 	o := s.act("push")
@@ -198,6 +201,7 @@ func TestExpiringToken(t *testing.T) {
 // The registry fails at steps of the attest job. What passes is retried; what
 // stays ends the job without a tag, and running it again completes the release.
 func TestRegistryFaults(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	oops := registrytest.Status(http.StatusInternalServerError, "UNKNOWN", "oops")
 	for name, faults := range map[string][]registrytest.Fault{
@@ -247,6 +251,7 @@ func TestRegistryFaults(t *testing.T) {
 // A Sigstore service that is down ends the attest job after a bounded wait, with
 // its name and no tag; running it again completes the release.
 func TestSigstoreDown(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	for name, path := range map[string]string{
 		"certificate authority": "/api/v2/signingCert", "transparency log": "/api/v2/log/entries", "timestamp authority": "/api/v1/timestamp",
@@ -276,6 +281,7 @@ func TestSigstoreDown(t *testing.T) {
 
 // Names that anybody who can push a branch chooses are never read as code.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	text, err := os.ReadFile(filepath.Join(s.app, "hallmark.yaml"))
 	if err != nil {
@@ -304,6 +310,7 @@ func TestHostileNames(t *testing.T) {
 
 // A gate that refuses leaves its reasons and no request.
 func TestRefusedByGate(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	text, err := os.ReadFile(filepath.Join(s.app, "hallmark.yaml"))
 	if err != nil {
@@ -326,6 +333,7 @@ func TestRefusedByGate(t *testing.T) {
 
 // The action runs nothing that is not what it pins.
 func TestPin(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	pinned, err := os.ReadFile(filepath.Join(s.product, "action/pin"))
 	if err != nil {

@@ -154,10 +154,15 @@ identity:
   workflow: %s@%s
   ref: refs/heads/main
 trust: {root: private, trusted-root: trust/root.json, signing-config: trust/signing.json}
-`, s.registry.Host, advisories, s.trust.Issuer(), workflowPath, commit)
+admission: {tuf-mirror: %q, tuf-root: trust/tuf-root.json}
+`, s.registry.Host, advisories, s.trust.Issuer(), workflowPath, commit, s.signing+localtrust.PathTUF)
+	tuf, err := os.ReadFile(filepath.Join(s.trust.Dir(), localtrust.TUFRootFile))
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"go.mod": "module example.test/app\n\ngo 1.25.0\n", "main.go": "package main\n\nfunc main() { println(\"hello\") }\n",
-		"hallmark.yaml": policy, "trust/root.json": string(s.trust.TrustedRoot()), "trust/signing.json": string(config),
+		"hallmark.yaml": policy, "trust/root.json": string(s.trust.TrustedRoot()), "trust/signing.json": string(config), "trust/tuf-root.json": string(tuf),
 		// What the attest job would run, were it to run anything of this repository.
 		"Makefile": "$(shell touch $(HARNESS)/ran-makefile)\n", "action.yml": trap("action"), "action/install.sh": trap("install"), "hallmark": trap("program"),
 		"inspect.sh":               inspect,
