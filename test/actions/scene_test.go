@@ -9,6 +9,7 @@
 package actions_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -182,7 +183,7 @@ func trap(name string) string {
 // inspect is the caller's build command: code of the repository, which looks for
 // whatever it could misuse.
 const inspect = `env >"$HARNESS/environment-of-build"
-cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep -c '^ACTIONS_ID_TOKEN_REQUEST_TOKEN=' >"$HARNESS/tokens-in-build" || true
+cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep '^ACTIONS_ID_TOKEN_REQUEST_TOKEN=' >"$HARNESS/tokens-in-build" || true
 touch "$HARNESS/ran-in-$GITHUB_JOB"
 `
 
@@ -311,7 +312,7 @@ type tokenEndpoint struct {
 
 func serveTokens(t *testing.T, trust *localtrust.Local) *tokenEndpoint {
 	t.Helper()
-	e := &tokenEndpoint{secret: "runner-secret-7f31", issuer: trust}
+	e := &tokenEndpoint{secret: rand.Text(), issuer: trust}
 	// The same issuer, nine and a half minutes ago: what it mints lives for
 	// another thirty seconds.
 	late, err := localtrust.Open(t.Context(), trust.Dir(), localtrust.Options{Now: func() time.Time { return time.Now().Add(-570 * time.Second) }})
