@@ -154,7 +154,7 @@ func (a *app) answerAttest(files []string, answer attestAnswer) error {
 	if a.flags.json {
 		return a.screen.json(answer)
 	}
-	a.screen.printf("%s  %d files, by %s\n", a.screen.out(green, "ATTESTED"), len(files), clean(answer.Identity))
+	a.screen.printf("%s  by %s\n", a.screen.out(green, "ATTESTED"), clean(answer.Identity))
 	for _, file := range files {
 		a.screen.printf("  %s  %s\n", answer.Files[file], clean(file))
 	}

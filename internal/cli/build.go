@@ -41,9 +41,9 @@ examines nothing: that is for another job, which has rights that code of the
 repository should not have, and which runs hallmark release --layout --digest.
 
 On GitHub Actions it sets the step's output digest.`,
-		Example: `  hallmark build --out ./layout
-  hallmark build --out ./layout --json | jq -r .digest
-  hallmark release --layout ./layout --digest sha256:…`,
+		Example: `  hallmark build
+  hallmark build --out ../layout --json | jq -r .digest
+  hallmark release --layout ../layout --digest sha256:…`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
@@ -53,7 +53,7 @@ On GitHub Actions it sets the step's output digest.`,
 			return a.build(cmd.Context(), dir, f)
 		},
 	}
-	cmd.Flags().StringVar(&f.out, "out", "layout", "`folder` for the layout; it must not exist or be empty")
+	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the layout, which must not exist or be empty (default .hallmark/layout beside hallmark.yaml)")
 	cmd.Flags().BoolVar(&f.allowDirty, "allow-dirty", false, "build a working tree that is not exactly its commit")
 	return cmd
 }
@@ -73,6 +73,13 @@ func (a *app) build(ctx context.Context, dir string, f layoutFlags) error {
 	client, err := a.openRegistry()
 	if err != nil {
 		return err
+	}
+	if f.out == "" {
+		// A place that git ignores: the tree stays clean for the release.
+		if err := makeState(stateDir(p)); err != nil {
+			return err
+		}
+		f.out = filepath.Join(stateDir(p), "layout")
 	}
 	out, err := filepath.Abs(f.out)
 	if err != nil {
