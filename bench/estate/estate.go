@@ -146,6 +146,9 @@ func (e *Estate) draw(r *rand.Rand, lists [][]component.Package) [][]int {
 				known[name] = id
 				// Most packages move little and a few all the time.
 				length := 1 + int(r.ExpFloat64()*float64(e.options.Versions))
+				if bump(p.Version, 1) == p.Version {
+					length = 1 // (devel) and the like never move.
+				}
 				e.lines = append(e.lines, line{p, min(length, 20*e.options.Versions)})
 			}
 			out[n] = append(out[n], id)
@@ -265,7 +268,7 @@ func (e *Estate) advise(r *rand.Rand) {
 		to := 1 + r.IntN(l.length)
 		from := max(0, to-1-int(r.ExpFloat64()*float64(l.length)/3))
 		low, high := l.at(from), l.at(to)
-		a := vulnerability.Affected{Type: low.Type, Name: low.FullName(), Ranges: []vulnerability.Range{{
+		a := vulnerability.Row{Type: low.Type, Name: low.FullName(), Ranges: []vulnerability.Range{{
 			Format: advised[low.Type], Constraint: ">=" + low.Version + ",<" + high.Version, FixedIn: high.Version, FixState: "fixed",
 		}}}
 		if component.OS(low.Type) {
@@ -277,7 +280,7 @@ func (e *Estate) advise(r *rand.Rand) {
 		e.Advisories = append(e.Advisories, vulnerability.Record{
 			Provider: "estate", ID: fmt.Sprintf("EST-%d", n+1), Aliases: []string{fmt.Sprintf("CVE-2099-%d", n+1)},
 			Severity: finding.Severity(r.IntN(6)), SeveritySource: "vendor:estate", KEV: r.IntN(100) == 0,
-			Summary: "a flaw in " + low.FullName(), Affected: []vulnerability.Affected{a},
+			Summary: "a flaw in " + low.FullName(), Affected: []vulnerability.Row{a},
 		})
 	}
 }

@@ -107,8 +107,8 @@ func summary(description string) string {
 }
 
 // affected is one row; false for those that are about no ordinary package.
-func affected(ecosystem, name string, os *v6.OperatingSystem, q *v6.PackageQualifiers, ranges []v6.Range) (vuln.Affected, bool) {
-	a := vuln.Affected{Type: typeOf(ecosystem), Name: name}
+func affected(ecosystem, name string, os *v6.OperatingSystem, q *v6.PackageQualifiers, ranges []v6.Range) (vuln.Row, bool) {
+	a := vuln.Row{Type: typeOf(ecosystem), Name: name}
 	if os != nil {
 		if os.Channel != "" {
 			return a, false // Fixes that an ordinary host can't install.
@@ -338,7 +338,7 @@ func (r *recordReader) open(query string) (*packageList, error) {
 type packageList struct {
 	*sql.Rows
 	id      int64 // of the vulnerability; 0 at the end
-	row     vuln.Affected
+	row     vuln.Row
 	usable  bool
 	aliases []string
 }

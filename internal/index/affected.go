@@ -277,7 +277,7 @@ func (ix *Index) step(r row, c component.Package, t term) (Step, verdict) {
 		s.Result, s.Detail = "not affected", why
 		return s, verdict{}
 	}
-	v := compare(compile(a.Ranges), c, t)
+	v := compare(compile(a.Ranges), parsed(c.Type, t.version, t.indirect))
 	switch {
 	case v.in && a.Unaffected:
 		s.Result = "unaffected"

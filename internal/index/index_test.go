@@ -89,7 +89,7 @@ func (e *estate) advise(n int, records ...vulnerability.Record) []index.Event {
 
 // npm is an advisory on versions of an npm package before fixed.
 func npm(provider, id, name, fixed string, aliases ...string) vulnerability.Record {
-	return vulnerability.Record{Provider: provider, ID: id, Aliases: aliases, Affected: []vulnerability.Affected{{
+	return vulnerability.Record{Provider: provider, ID: id, Aliases: aliases, Affected: []vulnerability.Row{{
 		Type: "npm", Name: name, Ranges: []vulnerability.Range{{Format: "semver", Constraint: "<" + fixed, FixedIn: fixed, FixState: "fixed"}},
 	}}}
 }

@@ -31,7 +31,7 @@ func parsed(typ, v string, indirect bool) *version.Version {
 		c.MissingEpochStrategy = version.MissingEpochStrategyZero
 	case "rpm":
 		c.MissingEpochStrategy = version.MissingEpochStrategyAuto
-		if !indirect && !strings.Contains(v, ":") {
+		if !indirect && v != "" && !strings.EqualFold(v, "unknown") && !strings.Contains(v, ":") {
 			v = "0:" + v
 		}
 	}
@@ -110,12 +110,12 @@ type verdict struct {
 
 var errNoVersion = errors.New("it has no version")
 
-// compare holds the version against the ranges of a row.
-func compare(ranges []constraint, c component.Package, t term) verdict {
-	if t.version == "" || strings.EqualFold(t.version, "unknown") {
+// compare holds the version against the ranges of a row. v is the term's
+// version, which keeps what it was parsed to between rows.
+func compare(ranges []constraint, v *version.Version) verdict {
+	if v.Raw == "" || strings.EqualFold(v.Raw, "unknown") {
 		return verdict{doubt: errNoVersion}
 	}
-	v := parsed(c.Type, t.version, t.indirect)
 	var doubt error
 	for n, one := range ranges {
 		if one.err != nil {
@@ -173,6 +173,7 @@ func (ix *Index) evaluate(c component.Package, pick func(*record) bool) matches 
 	var m matches
 	var takenBack []*record
 	for _, t := range terms(c) {
+		own := parsed(c.Type, t.version, t.indirect)
 		for _, r := range ix.rows[t.key] {
 			unaffected := r.record.Affected[r.at].Unaffected
 			if !unaffected && pick != nil && !pick(r.record) || r.record.Withdrawn {
@@ -181,7 +182,7 @@ func (ix *Index) evaluate(c component.Package, pick func(*record) bool) matches 
 			if ok, _ := ix.concerns(r, c, t); !ok {
 				continue
 			}
-			v := compare(r.record.compiled(r.at), c, t)
+			v := compare(r.record.compiled(r.at), own)
 			switch {
 			case v.in && unaffected:
 				takenBack = append(takenBack, r.record)
