@@ -56,7 +56,7 @@ var doors = map[string]string{
 	"internal/intake":         "internal/hint internal/memory internal/policy internal/registry internal/sbom internal/store internal/verify",
 	"internal/access":         "internal/hint",
 	"internal/query":          "internal/access internal/finding internal/hint internal/index internal/intake internal/memory internal/sbom internal/store internal/vulnerability",
-	"internal/difference":     "internal/component internal/finding internal/sbom",
+	"internal/difference":     "internal/component internal/finding",
 	"internal/pullrequest":    "internal/hint",
 
 	"internal/release": "internal/advisory internal/catalog internal/evidence internal/finding internal/gate internal/hint internal/image internal/oidc internal/policy internal/provenance internal/registry internal/sbom internal/scan internal/sign internal/source internal/trust internal/verdict internal/verify",

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,9 +266,11 @@ func sideOfFolder(dir string) (difference.Side, error) {
 
 func sideOf(what string, document, report []byte) (side difference.Side, err error) {
 	side.Name = what
-	if side.Packages, err = difference.Packages(document); err != nil {
+	inventory, err := sbom.Read(bytes.NewReader(document), sbom.Limits{})
+	if err != nil {
 		return side, fmt.Errorf("%s: %w", what, err)
 	}
+	side.Packages = inventory.Packages
 	if side.Report, err = finding.Decode(report); err != nil {
 		return side, fmt.Errorf("%s: %w", what, err)
 	}

@@ -109,23 +109,3 @@ func TestMarkdownEscapes(t *testing.T) {
 		}
 	}
 }
-
-func TestPackages(t *testing.T) {
-	got, err := difference.Packages([]byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","version":1,"components":[
-		{"type":"library","name":"a","version":"1","purl":"pkg:npm/%40scope/a@1","licenses":[{"license":{"id":"MIT"}},{"expression":"GPL-2.0-only OR MIT"},{"license":{"name":"own"}}],
-		 "components":[{"type":"library","name":"b","purl":"pkg:deb/debian/b@2?arch=amd64"}]},
-		{"type":"file","name":"/etc/passwd"}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []component.Listed{
-		{Package: component.Package{Type: "deb", Namespace: "debian", Name: "b", Version: "2"}, PURL: "pkg:deb/debian/b@2?arch=amd64"},
-		{Package: component.Package{Type: "npm", Namespace: "@scope", Name: "a", Version: "1"}, PURL: "pkg:npm/%40scope/a@1", Licences: []string{"GPL-2.0-only OR MIT", "MIT", "own"}},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if _, err := difference.Packages([]byte(`{"spdxVersion":"SPDX-2.3"}`)); err == nil {
-		t.Error("another format is read")
-	}
-}
