@@ -143,6 +143,11 @@ func (a *API) Delete(ctx context.Context, o Object) (Answer, error) {
 	return a.send(ctx, http.MethodDelete, path+"/"+o.text("metadata", "name"), "", nil)
 }
 
+// Replace puts the object at a path of the API, such as a Pod's subresource.
+func (a *API) Replace(ctx context.Context, path string, o Object) (Answer, error) {
+	return a.send(ctx, http.MethodPut, path, "application/json", o)
+}
+
 // Get reads what lies at a path of the API into v.
 func (a *API) Get(ctx context.Context, path string, v any) error {
 	answer, err := a.send(ctx, http.MethodGet, path, "", nil)
