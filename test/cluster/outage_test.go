@@ -49,19 +49,31 @@ func TestEphemeralContainers(t *testing.T) {
 	}
 }
 
-// TestManyContainers hides a bad image among good ones.
+// TestManyContainers hides a bad image among good ones. Not tried is an image named twice before another one: Kyverno
+// 1.19.1 then waits for a lock of its own until the API server gives up, and the Pod is refused
+// (docs/decisions/0019-an-image-named-twice.md).
 func TestManyContainers(t *testing.T) {
 	w := newWorld(t)
 	c := startCluster(t, w)
-	good, bad := w.released(ours()).String(), w.push().String()
-	for _, images := range [][]string{{bad, good, good}, {good, bad, good}, {good, good, bad}} {
+	good, other, bad := w.released(ours()).String(), w.released(ours()).String(), w.push().String()
+	for _, tt := range []struct {
+		images   []string
+		admitted bool
+	}{
+		{[]string{good, other}, true},
+		{[]string{good, good}, true},
+		{[]string{other, good, good}, true},
+		{[]string{bad, good, other}, false},
+		{[]string{good, bad, other}, false},
+		{[]string{good, other, bad}, false},
+	} {
 		var containers []any
-		for i, image := range images {
+		for i, image := range tt.images {
 			containers = append(containers, map[string]any{"name": string(rune('a' + i)), "image": image})
 		}
 		said := admits(t, c, in("shop", object("v1", "Pod", map[string]any{"containers": containers})))
-		if said.yes || !strings.Contains(said.words, bad) {
-			t.Errorf("%v: %s", images, said.words)
+		if said.yes != tt.admitted || !said.yes && !strings.Contains(said.words, bad) {
+			t.Errorf("%v: %s %s", tt.images, said, said.words)
 		}
 	}
 }
