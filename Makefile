@@ -125,6 +125,12 @@ test-cluster: build cluster-peers bin/peers/cosign install-git ## admission by t
 bench: build peers install-docker install-debootstrap ## hallmark beside the chain of command lines it replaces, ROUNDS rounds
 	go run ./bench -rounds $(ROUNDS) -docs '$(BENCHDOCS)'
 
+SIZES ?= 5000,10000,100000
+
+.PHONY: bench-query
+bench-query: install-jq ## the memory's questions beside SQLite, grep and jq, at SIZES images
+	go run ./bench/query -sizes '$(SIZES)' -docs '$(BENCHDOCS)'
+
 .PHONY: profile
 profile: build install-docker install-debootstrap ## where the time of a release goes
 	go build -o bin/hallmark-profile ./bench/profile
@@ -184,7 +190,7 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare
+.PHONY: install-jq install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare
 install-git:
 	@test/install.sh git=git
 install-curl:
@@ -199,6 +205,8 @@ install-unshare:
 	@test/install.sh unshare=util-linux
 install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
+install-jq:
+	@test/install.sh jq=jq
 install-debootstrap:
 	@test/install.sh debootstrap=debootstrap gpgv=gpgv /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 install-postgres:

@@ -298,6 +298,11 @@ func (d *reader) identify(e entry, distro string) (component.Package, bool) {
 			if p.Upstream == "" && component.OS(p.Type) {
 				p.Upstream = component.Upstream(p.Type, p.Name, e.source.String())
 			}
+			// Syft writes the end of a long module path as the subpath.
+			if _, subpath, ok := strings.Cut(e.purl, "#"); ok && p.Type == "golang" && strings.EqualFold(e.name, p.FullName()+"/"+subpath) {
+				p.Namespace, p.Name = "", e.name
+				p = p.Normalize()
+			}
 			return p, true
 		}
 		d.odd("%v", err)
