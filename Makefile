@@ -98,6 +98,7 @@ test-admitted: build bin/peers/act cluster-peers install-curl install-jq ## what
 lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workflows, with shellcheck on their scripts
 	bin/tools/actionlint -shellcheck shellcheck
 	bin/tools/actionlint -shellcheck shellcheck internal/scaffold/testdata/*/.github/workflows/*.yml
+	@test/pin.sh
 
 .PHONY: test-postgres
 test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with replicas that are killed
