@@ -191,15 +191,13 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-jq install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare
 install-git:
 	@test/install.sh git=git
 install-curl:
 	@test/install.sh curl=curl
 install-gcc:
 	@test/install.sh gcc=gcc gcc=libc6-dev
-install-jq:
-	@test/install.sh jq=jq
 install-shellcheck:
 	@test/install.sh shellcheck=shellcheck
 install-unshare:
