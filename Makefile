@@ -132,6 +132,10 @@ SIZES ?= 5000,10000,100000
 bench-query: install-jq ## the memory's questions beside SQLite, grep and jq, at SIZES images
 	go run ./bench/query -sizes '$(SIZES)' -docs '$(BENCHDOCS)'
 
+.PHONY: bench-admission
+bench-admission: build cluster-peers ## a hundred Pods at the real Kyverno, as it comes and as hallmark sets it
+	go test -tags cluster -run '^$$' -bench Admission -benchtime 1x -timeout 20m ./test/cluster
+
 .PHONY: profile
 profile: build install-docker install-debootstrap ## where the time of a release goes
 	go build -o bin/hallmark-profile ./bench/profile

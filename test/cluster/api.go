@@ -74,6 +74,9 @@ func Objects(text []byte) ([]Object, error) {
 	}
 }
 
+// Name is the object's kind and name.
+func (o Object) Name() string { return o.text("kind") + " " + o.text("metadata", "name") }
+
 func (o Object) text(path ...string) string {
 	var at any = map[string]any(o)
 	for _, key := range path {

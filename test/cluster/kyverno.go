@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,9 +115,20 @@ func (c *Cluster) AwaitEnforced(ctx context.Context, o Object, refused func(Answ
 		if err != nil {
 			return err
 		}
-		if answer.Status == http.StatusOK || answer.Status == http.StatusCreated || !refused(answer) {
+		if answer.Allowed() || !refused(answer) {
 			return fmt.Errorf("%d: %s", answer.Status, answer.Message())
 		}
 		return nil
+	})
+}
+
+// AwaitAdmitted waits until the object is admitted.
+func (c *Cluster) AwaitAdmitted(ctx context.Context, o Object) error {
+	return c.kyverno.until(ctx, "an object to be admitted", func() error {
+		answer, err := c.Create(ctx, o, true)
+		if err == nil && !answer.Allowed() {
+			err = fmt.Errorf("%d: %s", answer.Status, answer.Message())
+		}
+		return err
 	})
 }

@@ -73,7 +73,7 @@ func (s says) String() string {
 }
 
 // admits asks the API server, which asks Kyverno.
-func admits(t *testing.T, c *cluster.Cluster, o cluster.Object) says {
+func admits(t testing.TB, c *cluster.Cluster, o cluster.Object) says {
 	t.Helper()
 	answer, err := c.Create(t.Context(), o, true)
 	if err != nil {
@@ -154,7 +154,7 @@ func TestMatrix(t *testing.T) {
 }
 
 // startCluster starts a cluster in which the world's rendered policies are enforced.
-func startCluster(t *testing.T, w *world, args ...string) *cluster.Cluster {
+func startCluster(t testing.TB, w *world, args ...string) *cluster.Cluster {
 	t.Helper()
 	c, err := cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), KyvernoArgs: args})
 	if err != nil {
@@ -172,7 +172,7 @@ func startCluster(t *testing.T, w *world, args ...string) *cluster.Cluster {
 }
 
 // apply applies policies one by one, and fails if the API server refuses or warns of any.
-func apply(t *testing.T, c *cluster.Cluster, text []byte) {
+func apply(t testing.TB, c *cluster.Cluster, text []byte) {
 	t.Helper()
 	objects, err := cluster.Objects(text)
 	if err != nil {
@@ -191,7 +191,7 @@ func apply(t *testing.T, c *cluster.Cluster, text []byte) {
 }
 
 // enforced waits until the policies hold: those about registries, and those about evidence.
-func enforced(t *testing.T, c *cluster.Cluster, w *world) {
+func enforced(t testing.TB, c *cluster.Cluster, w *world) {
 	t.Helper()
 	for _, image := range []string{"nginx:latest", w.push().String()} {
 		o := pod(image)

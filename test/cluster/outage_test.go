@@ -84,13 +84,13 @@ func TestOutages(t *testing.T) {
 	c := startCluster(t, w)
 	unseen, bad := w.released(ours()).String(), w.push().String()
 
-	w.broken = true
+	w.broken.Store(true)
 	if said := admits(t, c, in("shop", pod(unseen))); said.yes {
 		t.Error("with the registry down an image that nobody has seen is admitted")
 	} else {
 		t.Logf("registry down: %s", said.words)
 	}
-	w.broken = false
+	w.broken.Store(false)
 	if said := admits(t, c, in("shop", pod(unseen))); !said.yes {
 		t.Errorf("with the registry back: %s", said.words)
 	}

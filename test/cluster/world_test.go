@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func ours() oidc.Claims { return localtrust.GitHubClaims(repository, workflow, b
 // world is a registry and a Sigstore on one loopback address, the policy that names them, and a way to make images with
 // whatever evidence.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string // the policy's folder
 	host   string
 	trust  *localtrust.Local
@@ -55,10 +56,12 @@ type world struct {
 	server *httptest.Server
 	images int
 	// broken makes the registry answer nothing but 503.
-	broken bool
+	broken atomic.Bool
+	// asked counts what the registry is asked.
+	asked atomic.Int64
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
 	w.sigstore("trust", longAgo) // so that there is something to sign with then
@@ -69,7 +72,8 @@ func newWorld(t *testing.T) *world {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v2/", func(rw http.ResponseWriter, req *http.Request) {
-		if w.broken {
+		w.asked.Add(1)
+		if w.broken.Load() {
 			http.Error(rw, "down", http.StatusServiceUnavailable)
 			return
 		}
@@ -140,7 +144,7 @@ func (w *world) push() name.Digest {
 	return w.pushed(img)
 }
 
-func rootFS(t *testing.T, img v1.Image) v1.RootFS {
+func rootFS(t testing.TB, img v1.Image) v1.RootFS {
 	t.Helper()
 	config, err := img.ConfigFile()
 	if err != nil {
