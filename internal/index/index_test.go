@@ -11,7 +11,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/hallmark-sh/hallmark/internal/component"
-	"github.com/hallmark-sh/hallmark/internal/finding"
 	"github.com/hallmark-sh/hallmark/internal/index"
 	"github.com/hallmark-sh/hallmark/internal/vulnerability"
 )
@@ -153,5 +152,3 @@ func TestAffected(t *testing.T) {
 		t.Errorf("stats are %+v", got)
 	}
 }
-
-var _ = finding.Unknown
