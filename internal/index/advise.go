@@ -3,8 +3,11 @@ package index
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hallmark-sh/hallmark/internal/vulnerability"
@@ -23,9 +26,8 @@ type record struct {
 	sum      [32]byte
 	from, to int64
 	imported string
-	releases []string       // of each Affected, as resolve gives them
-	ready    [][]constraint // of each Affected, made when first needed
-	hits     []uint32       // packages
+	releases []string // of each Affected, as resolve gives them
+	hits     []uint32 // packages
 	doubts   []doubt
 }
 
@@ -81,13 +83,6 @@ func (r *record) sameAs(o *record) bool {
 	return false
 }
 
-func (r *record) compiled(at int) []constraint {
-	if r.ready[at] == nil {
-		r.ready[at] = compile(r.Affected[at].Ranges)
-	}
-	return r.ready[at]
-}
-
 func newRecord(v Revision) (*record, error) {
 	r := &record{Record: v.Record, key: v.Record.Key(), from: nanos(v.From), to: nanos(v.To), imported: v.Import}
 	if v.Record.ID == "" || v.Record.Provider == "" {
@@ -100,7 +95,7 @@ func newRecord(v Revision) (*record, error) {
 	if r.sum, err = v.Record.Hash(); err != nil {
 		return nil, err
 	}
-	r.releases, r.ready = make([]string, len(r.Affected)), make([][]constraint, len(r.Affected))
+	r.releases = make([]string, len(r.Affected))
 	for n, a := range r.Affected {
 		if a.Distro != "" {
 			r.releases[n] = parseRelease(a.Distro).String()
@@ -250,10 +245,7 @@ func (ix *Index) take(made, gone []*record, at int64) {
 	if wide {
 		pick = nil
 	}
-	found := map[uint32]matches{}
-	for _, id := range ix.packagesUnder(keys, wide) {
-		found[id] = ix.evaluate(ix.packageOf(id), pick)
-	}
+	found := ix.evaluateAll(ix.packagesUnder(keys, wide), pick)
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.install(found, pick == nil)
@@ -262,6 +254,41 @@ func (ix *Index) take(made, gone []*record, at int64) {
 	}
 	ix.advised = latest(ix.advised, instant(at))
 	ix.doubts.Store(nil)
+}
+
+// evaluateAll evaluates packages on all processors. Packages of one name mostly
+// go to one of them, so that each makes few ranges ready. The caller holds
+// writing, and nobody else changes what is read here.
+func (ix *Index) evaluateAll(ids []uint32, pick func(*record) bool) map[uint32]matches {
+	workers := min(runtime.GOMAXPROCS(0), 1+len(ids)/256)
+	if workers == 1 {
+		found := map[uint32]matches{}
+		for _, id := range ids {
+			found[id] = ix.evaluate(ix.packageOf(id), pick, ix.ready)
+		}
+		return found
+	}
+	parts := make([]map[uint32]matches, workers)
+	var wg sync.WaitGroup
+	for n := range workers {
+		wg.Go(func() {
+			parts[n] = map[uint32]matches{}
+			y := ready{}
+			for _, id := range ids {
+				if int(ix.packages[id].name)%workers != n {
+					continue
+				}
+				if m := ix.evaluate(ix.packageOf(id), pick, y); len(m.hits)+len(m.doubts) > 0 {
+					parts[n][id] = m
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, part := range parts[1:] {
+		maps.Copy(parts[0], part)
+	}
+	return parts[0]
 }
 
 func latest(a, b time.Time) time.Time {

@@ -87,14 +87,11 @@ func (ix *Index) AddImage(i Image) error {
 	}
 	ix.liveCount++
 	ix.occurrences += len(ids)
-	seen := map[uint32]bool{}
-	for _, id := range ids {
-		p := &ix.packages[id]
-		p.images.add(i.ID)
-		if !seen[p.eco] {
-			seen[p.eco] = true
-			ix.ecos[p.eco].images.add(i.ID)
+	if !ix.loading { // Else EndLoad does it.
+		for _, id := range ids {
+			ix.packages[id].images.add(i.ID)
 		}
+		ix.markEcos(i.ID, ids)
 	}
 	for n := range ix.refusals {
 		if r := &ix.refusals[n]; r.Digest == i.Digest && r.ended.IsZero() {

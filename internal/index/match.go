@@ -167,9 +167,27 @@ type matches struct {
 	doubts []doubt
 }
 
+// ready are rows' ranges made ready, by one goroutine for itself.
+type ready map[row][]constraint
+
+// maxReady bounds what the writer keeps ready between writes.
+const maxReady = 20_000
+
+func (y ready) ranges(r row) []constraint {
+	made, ok := y[r]
+	if !ok {
+		if len(y) >= maxReady {
+			clear(y)
+		}
+		made = compile(r.record.Affected[r.at].Ranges)
+		y[r] = made
+	}
+	return made
+}
+
 // evaluate compares a package with the advisories filed under its names; pick
 // limits it to some records, nil means all. The caller holds writing.
-func (ix *Index) evaluate(c component.Package, pick func(*record) bool) matches {
+func (ix *Index) evaluate(c component.Package, pick func(*record) bool, y ready) matches {
 	var m matches
 	var takenBack []*record
 	for _, t := range terms(c) {
@@ -182,7 +200,7 @@ func (ix *Index) evaluate(c component.Package, pick func(*record) bool) matches 
 			if ok, _ := ix.concerns(r, c, t); !ok {
 				continue
 			}
-			v := compare(r.record.compiled(r.at), own)
+			v := compare(y.ranges(r), own)
 			switch {
 			case v.in && unaffected:
 				takenBack = append(takenBack, r.record)

@@ -43,6 +43,7 @@ type Index struct {
 	live         set
 	unverified   set
 	liveCount    int
+	loading      bool // between StartLoad and EndLoad
 	occurrences  int
 	byRepository map[uint32][]uint32
 	refusals     []refusal
@@ -57,6 +58,7 @@ type Index struct {
 	hits     map[uint32][]hit    // package -> findings
 	findings int                 // current ones
 	doubtful []*record           // those with doubts
+	ready    ready               // the writer's
 	advised  time.Time
 
 	vex      map[string]*VEX
@@ -74,7 +76,7 @@ func New() *Index {
 		nameIDs: map[string]uint32{}, words: map[string][]uint32{}, bySearchKey: map[string][]uint32{}, upstreams: map[string][]uint32{}, ecoIDs: map[[2]uint32]uint32{},
 		images: make([]image, 1), byDigest: map[[32]byte]uint32{}, replaced: map[[32]byte][]uint32{}, live: newSet(0), unverified: newSet(0), byRepository: map[uint32][]uint32{},
 		current: map[string]*record{}, byName: map[string][]*record{}, rows: map[string][]row{}, coverage: map[string]span{},
-		distros: map[string]int{}, resolved: map[string][]string{}, hits: map[uint32][]hit{}, vex: map[string]*VEX{}, vexNames: map[string][]*VEX{},
+		distros: map[string]int{}, resolved: map[string][]string{}, hits: map[uint32][]hit{}, vex: map[string]*VEX{}, vexNames: map[string][]*VEX{}, ready: ready{},
 	}
 }
 
@@ -169,7 +171,7 @@ func (ix *Index) AddPackages(rows []PackageRow) error {
 	found := make([]matches, len(rows))
 	for n, r := range rows {
 		if _, known := ix.lookup(r.Package); !known && len(ix.rows) > 0 {
-			found[n] = ix.evaluate(r.Package, nil)
+			found[n] = ix.evaluate(r.Package, nil, ix.ready)
 		}
 	}
 	ix.mu.Lock()

@@ -26,6 +26,7 @@ type loading struct {
 
 func (m *Memory) load(ctx context.Context) error {
 	l := &loading{Memory: m, imports: map[int64]store.Import{}}
+	m.index.StartLoad()
 	seq, err := m.Store.Load(ctx, store.Sink{
 		Package: l.takePackage,
 		Image:   func(i store.Image) error { return l.flushThen(func() error { return m.image(i) }) },
@@ -37,6 +38,7 @@ func (m *Memory) load(ctx context.Context) error {
 	if err == nil {
 		err = l.flushPackages()
 	}
+	m.index.EndLoad()
 	if err == nil {
 		err = l.flushRevisions()
 	}

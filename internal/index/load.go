@@ -1,0 +1,105 @@
+package index
+
+import (
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
+
+// together is how many places of packages in images EndLoad sorts at once: 32
+// MiB of them.
+const together = 8 << 20
+
+// StartLoad says that the images of a whole store follow, by AddImage: the
+// sets of images are then made all at once by EndLoad, several times faster
+// and without slack. Until then no question must be asked. It must be called
+// before the first image.
+func (ix *Index) StartLoad() {
+	ix.writing.Lock()
+	defer ix.writing.Unlock()
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	ix.loading = len(ix.images) == 1
+}
+
+// EndLoad makes the sets of images of what was added since StartLoad.
+func (ix *Index) EndLoad() {
+	ix.writing.Lock()
+	defer ix.writing.Unlock()
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if !ix.loading {
+		return
+	}
+	ix.loading = false
+	counts := make([]uint32, len(ix.packages))
+	var buffer []uint32
+	for image := range ix.images {
+		buffer = ix.packagesOf(uint32(image), buffer[:0])
+		for _, id := range buffer {
+			counts[id]++
+		}
+		ix.markEcos(uint32(image), buffer)
+	}
+	for from := 0; from < len(counts); {
+		to, sum := from, 0
+		for to < len(counts) && (to == from || sum+int(counts[to]) <= together) {
+			sum += int(counts[to])
+			to++
+		}
+		ix.fill(from, to, sum, counts)
+		from = to
+	}
+	ix.doubts.Store(nil)
+}
+
+// fill makes the sets of the packages in a run of identifiers, which are in
+// sum places.
+func (ix *Index) fill(from, to, sum int, counts []uint32) {
+	places := make([]uint32, sum)
+	next := make([]uint32, to-from)
+	at := uint32(0)
+	for n := range next {
+		next[n] = at
+		at += counts[from+n]
+	}
+	var buffer []uint32
+	for image := range ix.images {
+		buffer = ix.packagesOf(uint32(image), buffer[:0])
+		first, _ := slices.BinarySearch(buffer, uint32(from))
+		for _, id := range buffer[first:] {
+			if int(id) >= to {
+				break
+			}
+			places[next[int(id)-from]] = uint32(image)
+			next[int(id)-from]++
+		}
+	}
+	for n := range next {
+		images := places[next[n]-counts[from+n] : next[n]]
+		p := &ix.packages[from+n].images
+		switch {
+		case len(images) == 0:
+		case len(images) <= fewest:
+			p.few = slices.Clone(images)
+		default:
+			grown := roaring.New()
+			grown.AddMany(images)
+			grown.RunOptimize()
+			p.many = grown.Clone() // A copy has no slack.
+		}
+	}
+}
+
+// markEcos adds an image to the ecosystems of its packages.
+func (ix *Index) markEcos(image uint32, ids []uint32) {
+	var last uint32
+	for n, id := range ids {
+		e := ix.packages[id].eco
+		if n > 0 && e == last {
+			continue
+		}
+		last = e
+		ix.ecos[e].images.add(image)
+	}
+}
