@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -120,7 +121,7 @@ func TestMatrix(t *testing.T) {
 	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(columns, "row\texpected\tKyverno\tverify")
 	wrong := 0
-	for _, r := range append(evidenceRows(), placeRows()...) {
+	for _, r := range slices.Concat(evidenceRows(), cosignRows(), placeRows()) {
 		image := r.image(w)
 		o := pod(image)
 		if r.object != nil {

@@ -83,6 +83,9 @@ func newWorld(t testing.TB) *world {
 	w.server = httptest.NewServer(mux)
 	t.Cleanup(w.server.Close)
 	w.host = strings.TrimPrefix(w.server.URL, "http://")
+	if err := w.trust.Serving(w.server.URL); err != nil {
+		t.Fatal(err)
+	}
 	if w.client, err = registry.New(registry.Options{}); err != nil {
 		t.Fatal(err)
 	}
