@@ -120,6 +120,10 @@ lint-release: bin/peers/goreleaser ## what goreleaser says of its configuration
 test-cluster: build cluster-peers bin/peers/cosign install-git ## admission by the real Kyverno behind a real API server
 	go test -tags cluster -v -timeout 20m $$(test/packages.sh cluster)
 
+.PHONY: test-terraform-network
+test-terraform-network: bin/peers/terraform ## init, validate and test with the real providers, where a network reaches their registry
+	test/terraform/network.sh
+
 ## Figures
 
 .PHONY: bench

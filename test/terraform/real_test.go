@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/scaffold"
+	"github.com/hallmark-sh/hallmark/test/peers"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -94,6 +96,21 @@ func TestTerraformOfInit(t *testing.T) {
 	w.must(t, "init", "apply", "-no-color", "plan")
 	if out, code := w.terraform(t, "init", "plan", "-no-color", "-detailed-exitcode"); code != 0 {
 		t.Errorf("the second plan is not empty:\n%s", out)
+	}
+}
+
+// The script for machines with a network does what it says, here on the roots that need no module from it.
+func TestTerraformNetworkScript(t *testing.T) {
+	w := newWorkshop(t, roots)
+	cmd := exec.CommandContext(t.Context(), "./network.sh", "modules/registry", "modules/identity")
+	cmd.Env = []string{"HOME=" + w.tree, "PATH=" + os.Getenv("PATH"), "TF_CLI_CONFIG_FILE=" + w.config,
+		"HALLMARK_STANDIN_FACTS=" + w.facts, "TERRAFORM=" + peers.Need(t, "terraform")}
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "Success!") != 4 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if left, _ := filepath.Glob(filepath.Join(roots, "*/*/.terraform*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 
