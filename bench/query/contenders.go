@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,11 +50,13 @@ func serveStore(ctx context.Context, file string) error {
 		return err
 	}
 	defer s.Close()
+	debug.SetGCPercent(25) // As hallmark serve does.
 	m, err := memory.Open(ctx, memory.Config{Store: s})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	debug.FreeOSMemory()
 	go m.Run(ctx)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

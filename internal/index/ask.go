@@ -64,6 +64,9 @@ func (ix *Index) holders(packages []uint32, there set) set {
 // holdersOf counts the images that hold one package, of those there.
 func (ix *Index) holdersOf(id uint32, there set) int {
 	p := &ix.packages[id].images
+	if &there[0] == &ix.live[0] && ix.liveCount == ix.everCount {
+		return p.size() // Nothing was ever taken out.
+	}
 	n := 0
 	p.each(func(images []uint32) {
 		for _, image := range images {

@@ -86,6 +86,7 @@ func (ix *Index) AddImage(i Image) error {
 		ix.unverified.add(i.ID)
 	}
 	ix.liveCount++
+	ix.everCount++
 	ix.occurrences += len(ids)
 	if !ix.loading { // Else EndLoad does it.
 		for _, id := range ids {

@@ -43,6 +43,7 @@ type Index struct {
 	live         set
 	unverified   set
 	liveCount    int
+	everCount    int  // images that were ever taken in
 	loading      bool // between StartLoad and EndLoad
 	occurrences  int
 	byRepository map[uint32][]uint32
