@@ -29,13 +29,13 @@ func TestDiskFull(t *testing.T) {
 	} {
 		t.Run(disk.name, func(t *testing.T) {
 			s := newScene(t, "linux/amd64")
-			server := s.server(registrytest.Options{}, "linux/amd64")
+			s.server(registrytest.Options{}, "linux/amd64")
 			if o := s.run("release"); o.code != 0 { // makes both folders
 				t.Fatal(o)
 			}
 			failed := 0
 			for room := disk.from; ; room += disk.by {
-				server = s.server(registrytest.Options{}, "linux/amd64")
+				server := s.server(registrytest.Options{}, "linux/amd64")
 				o := s.runOnDisk(disk.folder, s.kibibytes(disk.folder)+room)
 				if o.code == 0 {
 					break
