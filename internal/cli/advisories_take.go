@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/advisory"
 	"github.com/hallmark-sh/hallmark/internal/finding"
+	"github.com/hallmark-sh/hallmark/internal/hint"
 	"github.com/hallmark-sh/hallmark/internal/policy"
 )
 
@@ -23,15 +25,30 @@ type databaseAnswer struct {
 }
 
 func (a *app) advisoriesImportCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "import FROM",
-		Short: "Make a database the default one",
+	var f memoryImport
+	cmd := &cobra.Command{
+		Use:   "import [FROM]",
+		Short: "Make a database the default one, or bring advisories into a memory",
 		Long: `import takes a database file, an archive, a folder or a URL, checks it, and makes it
 what releases use when nothing else is named. When hallmark.yaml names a signer, the
-archive must carry that signer's signature.`,
-		Example: "  hallmark advisories import ./db/v6/vulnerability-db.tar.zst\n  hallmark advisories import https://advisories.acme.example",
-		Args:    cobra.ExactArgs(1),
+archive must carry that signer's signature.
+
+With --server or --db the advisories go into a memory instead (hallmark serve): from
+the database FROM, or from OSV records with --osv. They replace what the memory has of
+the same providers; --partial adds and replaces, and ends none. What newly affects
+images is told by the service.`,
+		Example: `  hallmark advisories import ./db/v6/vulnerability-db.tar.zst
+  hallmark advisories import https://advisories.acme.example
+  hallmark advisories import ./db --server https://hallmark.acme.example
+  hallmark advisories import --osv GHSA-jfh8-c2jp-5v3q.json --partial --server http://127.0.0.1:8470`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.chosen() {
+				return a.importIntoMemory(cmd.Context(), args, f)
+			}
+			if len(args) == 0 || len(f.osv) > 0 || f.partial || f.source != "" {
+				return misuse{hint.Add(errors.New("the default database is made from one FROM"), "--osv, --source and --partial are for a memory, named with --server or --db")}
+			}
 			o, err := a.databaseOptions(args[0])
 			if err != nil {
 				return err
@@ -43,6 +60,11 @@ archive must carry that signer's signature.`,
 			return a.answerDatabase("IMPORTED", dir, db, nil)
 		},
 	}
+	f.bind(cmd.Flags())
+	cmd.Flags().StringArrayVar(&f.osv, "osv", nil, "bring in these OSV `records`, a file, folder or archive; repeat for more")
+	cmd.Flags().StringVar(&f.source, "source", "", "`name` of the source in the memory (default database, or osv and the file's name)")
+	cmd.Flags().BoolVar(&f.partial, "partial", false, "add and replace advisories of these providers, and end none")
+	return cmd
 }
 
 func (a *app) advisoriesStatusCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,8 +21,10 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/evidence"
 	"github.com/hallmark-sh/hallmark/internal/finding"
 	"github.com/hallmark-sh/hallmark/internal/hint"
+	"github.com/hallmark-sh/hallmark/internal/index"
 	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/pullrequest"
+	"github.com/hallmark-sh/hallmark/internal/query"
 	"github.com/hallmark-sh/hallmark/internal/registry"
 	"github.com/hallmark-sh/hallmark/internal/sbom"
 	"github.com/hallmark-sh/hallmark/internal/trust"
@@ -50,6 +53,7 @@ var errNoBase = errors.New("there is no released image")
 
 func (a *app) diffCommand() *cobra.Command {
 	var f diffFlags
+	var known askFlags
 	cmd := &cobra.Command{
 		Use:   "diff BASE HEAD",
 		Short: "Say what changes between two images: packages, licences, findings",
@@ -58,6 +62,9 @@ func (a *app) diffCommand() *cobra.Command {
   an image      its attested documents, after they are verified by hallmark.yaml
   a commit      the image that hallmark.yaml's repository has for it
   a folder      the documents of a release or of a check (--out)
+
+With --server or --db a memory answers (hallmark serve): BASE and HEAD are then images
+it has taken in, and findings are by the advisories it has now, or had --as-of a time.
 
 A finding on a package that does not change is listed apart: then the advisory is
 new, not the package.
@@ -68,9 +75,15 @@ image's evidence does not verify, so there is nothing to compare; 1 could not.`,
   hallmark release --check --out docs && hallmark diff $(git merge-base HEAD origin/main) docs
   hallmark diff $BASE docs --comment 812      also on a pull request, from GitHub Actions`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args[0], args[1], f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if known.chosen() {
+				return ask(a, cmd.Context(), known, a.printMemoryDiff, func(o index.Options) (string, url.Values) { return query.Diff(args[0], args[1], o) })
+			}
+			return a.diff(cmd.Context(), args[0], args[1], f)
+		},
 	}
 	flags := cmd.Flags()
+	known.bind(flags, false)
 	flags.StringVar(&f.dir, "dir", ".", "`folder` of hallmark.yaml")
 	flags.StringVar(&f.from, "from", "", "take the policy from this `repository@commit` instead of a working tree")
 	flags.StringVar(&f.comment, "comment", "", "set hallmark's comment on this pull request, by its `number`, in GITHUB_REPOSITORY with GITHUB_TOKEN")
