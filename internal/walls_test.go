@@ -56,6 +56,7 @@ var doors = map[string]string{
 	"internal/intake":         "internal/hint internal/memory internal/policy internal/registry internal/sbom internal/store internal/verify",
 	"internal/access":         "internal/hint",
 	"internal/query":          "internal/access internal/finding internal/hint internal/index internal/intake internal/memory internal/sbom internal/store internal/vulnerability",
+	"internal/notify":         "",
 	"internal/difference":     "internal/component internal/finding",
 	"internal/pullrequest":    "internal/hint",
 

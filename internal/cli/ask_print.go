@@ -17,7 +17,7 @@ const shownVersions = 20
 
 func (a *app) printWhoHas(w index.WhoHas) {
 	s := a.screen
-	s.printf("%s in %s of %s\n", s.out(bold, plural(w.Total, "image")), plural(w.VersionsTotal, "version"), "what is asked for")
+	s.printf("%s in %s of %s\n", s.out(bold, several(w.Total, "image")), several(w.VersionsTotal, "version"), "what is asked for")
 	a.printVersions(w.Versions, w.VersionsTotal)
 	rows := [][]string{{"IMAGE", "TAGS", "PACKAGE", "TAKEN IN", ""}}
 	for _, i := range w.Images {
@@ -32,9 +32,9 @@ func (a *app) printAffected(r index.Affected) {
 	a.printVulnerability(r.Vulnerability)
 	word := s.out(green, "no image")
 	if r.Total > 0 {
-		word = s.out(red, plural(r.Total, "image"))
+		word = s.out(red, several(r.Total, "image"))
 	}
-	s.printf("hits %s, by %s of a package", word, plural(r.VersionsTotal, "version"))
+	s.printf("hits %s, by %s of a package", word, several(r.VersionsTotal, "version"))
 	if r.Cleared > 0 {
 		s.printf("; VEX clears %d", r.Cleared)
 	}
@@ -51,7 +51,7 @@ func (a *app) printAffected(r index.Affected) {
 	}
 	a.printPage(rows, len(r.Images), r.Total, r.Next)
 	if f := r.Filter; f != nil && f.Excluded > 0 {
-		s.printf("%s left out by the question's filters", plural(f.Excluded, "more package"))
+		s.printf("%s left out by the question's filters", several(f.Excluded, "more package"))
 		if f.UnknownSeverity {
 			s.printf("; some have no severity from any source")
 		}
@@ -112,7 +112,7 @@ func (a *app) printLicences(l index.Licences) {
 	if len(l.Packages) > 0 {
 		a.printVersions(l.Packages, len(l.Packages))
 	}
-	a.screen.printf("%s of no declared licence\n", plural(l.Undeclared, "package"))
+	a.screen.printf("%s of no declared licence\n", several(l.Undeclared, "package"))
 	a.printDoubts(l.Doubts)
 }
 
@@ -205,16 +205,16 @@ func (a *app) printDoubts(d index.Doubts) {
 		say(1, "no advisories were imported: findings say nothing")
 	}
 	for _, u := range d.Uncovered {
-		say(1, "no advisories for %s: %s in %s", u.Ecosystem, plural(u.Packages, "package"), plural(u.Images, "image"))
+		say(1, "no advisories for %s: %s in %s", u.Ecosystem, several(u.Packages, "package"), several(u.Images, "image"))
 	}
-	say(d.NoDistro, "%s of an unknown distribution, in %s", plural(d.NoDistro, "operating system package"), plural(d.NoDistroImages, "image"))
-	say(d.NoPURL, "%s without a package URL, in %s: found by name only", plural(d.NoPURL, "package"), plural(d.NoPURLImages, "image"))
+	say(d.NoDistro, "%s of an unknown distribution, in %s", several(d.NoDistro, "operating system package"), several(d.NoDistroImages, "image"))
+	say(d.NoPURL, "%s without a package URL, in %s: found by name only", several(d.NoPURL, "package"), several(d.NoPURLImages, "image"))
 	for _, u := range d.Uncomparable {
-		say(1, "%s: %s cannot be compared (%s), in %s", u.ID, u.Package.String(), u.Reason, plural(u.Images, "image"))
+		say(1, "%s: %s cannot be compared (%s), in %s", u.ID, u.Package.String(), u.Reason, several(u.Images, "image"))
 	}
 	say(d.UncomparableTotal-len(d.Uncomparable), "%d more versions cannot be compared", d.UncomparableTotal-len(d.Uncomparable))
-	say(d.Refused, "%s refused: nothing is known of what they hold", plural(d.Refused, "image"))
-	say(d.Unverified, "%s of the answer rest on UNVERIFIED documents", plural(d.Unverified, "image"))
+	say(d.Refused, "%s refused: nothing is known of what they hold", several(d.Refused, "image"))
+	say(d.Unverified, "%s of the answer rest on UNVERIFIED documents", several(d.Unverified, "image"))
 	if len(lines) == 0 {
 		return
 	}
@@ -287,7 +287,7 @@ func severities(counts map[finding.Severity]int) string {
 	return cmp.Or(strings.Join(words, ", "), "none")
 }
 
-func plural(n int, thing string) string {
+func several(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
@@ -322,6 +322,6 @@ func (a *app) printMemoryDiff(d index.Diff) {
 	if len(rows) > 0 {
 		s.table(append([][]string{{"", "FINDING", "SEVERITY", "PACKAGE", "FIXED IN"}}, rows...))
 	}
-	s.printf("%s added, %d removed, %d kept\n", plural(len(d.FindingsAdded), "finding"), len(d.FindingsRemoved), d.FindingsKept)
+	s.printf("%s added, %d removed, %d kept\n", several(len(d.FindingsAdded), "finding"), len(d.FindingsRemoved), d.FindingsKept)
 	a.printDoubts(d.Doubts)
 }

@@ -145,6 +145,6 @@ func (a *app) printIntake(r intake.Result) {
 		if !r.Verified {
 			word += " " + s.out(yellow, "UNVERIFIED")
 		}
-		s.printf("%s  %s\n  %s, %d never seen before; evidence %s\n", word, clean(r.Image), plural(r.Packages, "package"), r.NewPackages, clean(r.Evidence))
+		s.printf("%s  %s\n  %s, %d never seen before; evidence %s\n", word, clean(r.Image), several(r.Packages, "package"), r.NewPackages, clean(r.Evidence))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -123,6 +124,10 @@ func (a *app) serveMemory(ctx context.Context, f memoryServeFlags) error {
 		return err
 	}
 	defer m.Close()
+	// The index is large and changes little: what a question leaves behind is a
+	// small part of it, and may not take as much again.
+	debug.SetGCPercent(25)
+	debug.FreeOSMemory()
 	in.Memory, in.Unverified, in.Log = m, f.unverified, log
 	if f.unverified {
 		log.Warn("UNVERIFIED documents are let in: nobody vouches for answers that rest on them")
