@@ -114,7 +114,7 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	}
 	f.resident = server.resident()
 	if f.fresh, err = b.freshness(ctx, server); err != nil {
-		f.notes = append(f.notes, fmt.Sprintf("At %d images one advisory could not be imported: %v", b.images, err))
+		return f, fmt.Errorf("importing one advisory: %w", err)
 	}
 	f.rematch, f.rematched, err = b.rematch()
 	return f, err

@@ -50,10 +50,7 @@ type VEXTaken struct {
 }
 
 func (s *Service) advisories() {
-	body := huma.Operation{RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		"application/x-ndjson": {Schema: s.api.OpenAPI().Components.Schemas.Schema(recordType, true, "Record")},
-	}, Description: "One advisory record a line. The records of each provider in it replace those the memory has."}}
-	huma.Register(s.api, s.do("import-advisories", http.MethodPost, "/v1/advisories", "Import advisories, and tell what is newly affected", body),
+	huma.Register(s.api, s.do("import-advisories", http.MethodPost, "/v1/advisories", "Import advisories, and tell what is newly affected", huma.Operation{}),
 		func(ctx context.Context, in *advisoriesRequest) (*answer[store.Import], error) {
 			records, done, err := readRecords(in.body, in.Encoding)
 			if err != nil {
@@ -87,6 +84,11 @@ func (s *Service) advisories() {
 			}
 			return &answer[store.Import]{imported}, err
 		})
+	// The body is described once the operation is there: huma would read a body
+	// it knows of into memory, and this one is a stream.
+	s.api.OpenAPI().Paths["/v1/advisories"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		"application/x-ndjson": {Schema: s.api.OpenAPI().Components.Schemas.Schema(recordType, true, "Record")},
+	}, Description: "One advisory record a line. The records of each provider in it replace those the memory has."}
 	huma.Register(s.api, s.do("add-vex", http.MethodPost, "/v1/vex", "Take in an OpenVEX document", huma.Operation{}),
 		func(ctx context.Context, in *vexRequest) (*answer[VEXTaken], error) {
 			fresh, err := s.Memory.AddVEX(ctx, in.Key, in.RawBody, false)
