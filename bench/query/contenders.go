@@ -258,15 +258,19 @@ func (b *bench) insertAll(ctx context.Context, tx *sql.Tx) error {
 	}); err != nil {
 		return err
 	}
-	holds, err := insert("INSERT INTO holds VALUES (?, ?)")
+	// The driver parses a statement each time it runs: one for all images of a
+	// package is several times as fast as one for each.
+	holds, err := insert("INSERT INTO holds SELECT ?, value FROM json_each(?)")
 	if err != nil {
 		return err
 	}
 	for place, in := range held {
-		for _, image := range in {
-			if _, err := holds.Exec(place, image); err != nil {
-				return err
-			}
+		list, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		if _, err := holds.Exec(place, string(list)); err != nil {
+			return err
 		}
 	}
 	return b.insertFindings(ix, rows, insert)
