@@ -26,10 +26,12 @@ func (ix *Index) doubtsAt(p page) Doubts {
 		}
 	}
 	d := ix.estate(p)
+	// Whoever gets a copy may append to its lists, and must not write into
+	// those of another.
+	d.Uncovered, d.Uncomparable = slices.Clip(d.Uncovered), slices.Clip(d.Uncomparable)
 	if p.at == 0 {
 		ix.doubts.Store(&d)
 	}
-	d.Uncovered = slices.Clip(d.Uncovered)
 	return d
 }
 
