@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -72,6 +73,11 @@ func (d dockerBuild) request(r recipe, tag string) (buildkit.SolveOpt, error) {
 		Frontend:      "dockerfile.v0",
 		FrontendAttrs: attrs,
 		LocalMounts:   map[string]fsutil.FS{"context": folder, "dockerfile": dockerfile},
+		// BuildKit keeps the files of a build for the next one with this key,
+		// and takes a file of the same size and time for the same file. All
+		// files here have the time of their commit, so that two commits of one
+		// second would be mixed: no two builds share a key.
+		SharedKey: rand.Text(),
 		// moby is the exporter of an engine's own BuildKit: into its images.
 		Exports: []buildkit.ExportEntry{{Type: "moby", Attrs: map[string]string{"name": tag}}},
 		Session: []session.Attachable{credentials{keychain: d.opts.Keychain}},

@@ -128,6 +128,7 @@ func TestDocker(t *testing.T) {
 	t.Run("scratch", func(t *testing.T) { testScratch(t, e) })
 	t.Run("run step", func(t *testing.T) { testRunStep(t, e) })
 	t.Run("refusals", func(t *testing.T) { testDockerRefuses(t, e) })
+	t.Run("twins", func(t *testing.T) { testDockerTwins(t, e) })
 	t.Run("cancel", func(t *testing.T) { testDockerCancelled(t, e) })
 }
 
@@ -275,6 +276,23 @@ func testDockerRefuses(t *testing.T, e *engine.Engine) {
 				t.Errorf("hint %q lacks %q", got, c.hint)
 			}
 		})
+	}
+}
+
+// Two commits of one second, whose files differ in nothing but what they say:
+// each image holds its own.
+func testDockerTwins(t *testing.T, e *engine.Engine) {
+	var digests []v1.Hash
+	for _, word := range []string{"one", "two", "one"} {
+		src := commitTree(t, tree{"Dockerfile": []byte("FROM scratch\nCOPY d /\n"), "d": []byte(word)})
+		built, _, err := runDocker(t, e, src, policy.DockerBuild{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, built.Digest)
+	}
+	if digests[0] == digests[1] || digests[0] != digests[2] {
+		t.Errorf("the images of one, two and one are %s", digests)
 	}
 }
 
