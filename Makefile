@@ -175,16 +175,16 @@ bin/peers/%:
 	@touch $@
 
 # The test cluster. A server that was not told its version calls itself by a template that no client can read.
-CLUSTER      := etcd kube-apiserver kyverno kyverno-crds
+CLUSTER      := etcd kube-apiserver kube-controller-manager kyverno kyverno-crds
 KUBE_VERSION := v1.37.2
 KUBE_LDFLAGS := $(foreach kv,gitVersion=$(KUBE_VERSION) gitMajor=1 gitMinor=37,-X k8s.io/component-base/version.$(kv))
 
 .PHONY: cluster-peers
-cluster-peers: $(addprefix bin/peers/,$(CLUSTER)) ## build etcd, the API server and Kyverno (cold: about 20 minutes)
+cluster-peers: $(addprefix bin/peers/,$(CLUSTER)) ## build etcd, Kubernetes' servers and Kyverno (cold: about 20 minutes)
 
-bin/peers/etcd bin/peers/kube-apiserver: test/peers/kubernetes/go.mod
+$(addprefix bin/peers/,etcd kube-apiserver kube-controller-manager kube-scheduler kubelet): test/peers/kubernetes/go.mod
 	@mkdir -p bin/peers
-	cd test/peers/kubernetes && go build -ldflags '-s -w $(KUBE_LDFLAGS)' -o $(CURDIR)/$@ $(if $(findstring etcd,$@),go.etcd.io/etcd/server/v3,k8s.io/kubernetes/cmd/kube-apiserver)
+	cd test/peers/kubernetes && go build -ldflags '-s -w $(KUBE_LDFLAGS)' -o $(CURDIR)/$@ $(if $(findstring etcd,$@),go.etcd.io/etcd/server/v3,k8s.io/kubernetes/cmd/$(@F))
 	@touch $@
 bin/peers/kyverno: test/peers/kyverno/go.mod
 	@mkdir -p bin/peers

@@ -1,21 +1,13 @@
 // Package cluster runs a small real cluster on loopback for tests: etcd, the Kubernetes API server and Kyverno, as
-// processes of the programs that `make cluster-peers` builds. There is no node and no scheduler: what is tested is what
-// the API server admits.
+// processes of the programs that `make cluster-peers` builds; with Options.Controllers also the controller manager. There
+// is no node and no scheduler: what is tested is what the API server admits.
 //
 // Everything lives in one folder, listens on 127.0.0.1 at free ports, and ends with the process that started it.
 package cluster
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
-	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -28,6 +20,9 @@ type Options struct {
 	Dir string
 	// KyvernoArgs are added to Kyverno's own.
 	KyvernoArgs []string
+	// Controllers adds the controller manager: Deployments make Pods, namespaces get service accounts, and what has lost
+	// its owner is removed. Create namespaces by Cluster.Namespace then.
+	Controllers bool
 }
 
 // Cluster is a running cluster.
@@ -38,12 +33,14 @@ type Cluster struct {
 	// KyvernoMetrics is the URL of Kyverno's metrics, http://127.0.0.1:PORT/metrics.
 	KyvernoMetrics string
 
-	dir     string
-	opts    Options
-	etcd    *process
-	server  *process
-	kyverno *process
-	ports   kyvernoPorts
+	dir         string
+	opts        Options
+	users       map[string]user
+	etcd        *process
+	server      *process
+	controllers *process
+	kyverno     *process
+	ports       kyvernoPorts
 }
 
 // Start starts a cluster with Kyverno in it, and returns when both answer.
@@ -60,12 +57,20 @@ func Start(ctx context.Context, opts Options) (c *Cluster, err error) {
 	if err := c.installKyverno(ctx); err != nil {
 		return nil, err
 	}
+	if c.opts.Controllers {
+		if err := c.startControllers(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.StartKyverno(ctx); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
 // Stop ends every process that is still there.
 func (c *Cluster) Stop() {
-	for _, p := range []*process{c.kyverno, c.server, c.etcd} {
+	for _, p := range []*process{c.kyverno, c.controllers, c.server, c.etcd} {
 		p.stop()
 	}
 }
@@ -91,61 +96,6 @@ func (c *Cluster) startEtcd(ctx context.Context) error {
 		return err
 	}
 	return c.startServer(ctx, clients, ports[2])
-}
-
-// startServer starts the API server. Its certificate is its own; whoever trusts that file trusts nobody else.
-func (c *Cluster) startServer(ctx context.Context, etcd, port string) error {
-	program, err := peers.Path("kube-apiserver")
-	if err != nil {
-		return err
-	}
-	key := filepath.Join(c.dir, "service-account.key")
-	if err := writeKey(key); err != nil {
-		return err
-	}
-	token := rand.Text()
-	tokens := filepath.Join(c.dir, "tokens")
-	if err := os.WriteFile(tokens, []byte(token+",admin,admin,system:masters\n"), 0o600); err != nil {
-		return err
-	}
-	certs := filepath.Join(c.dir, "apiserver")
-	c.server, err = start(filepath.Join(c.dir, "apiserver.log"), nil, program,
-		"--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", port,
-		"--cert-dir", certs, "--endpoint-reconciler-type", "none", "--authorization-mode", "RBAC",
-		"--token-auth-file", tokens, "--service-cluster-ip-range", "10.0.0.0/24",
-		"--service-account-issuer", "https://kubernetes.localhost", "--service-account-key-file", key, "--service-account-signing-key-file", key,
-		// No controller makes the default service accounts that it asks for.
-		"--disable-admission-plugins", "ServiceAccount")
-	if err != nil {
-		return err
-	}
-	url := "https://127.0.0.1:" + port
-	if c.API, err = c.server.awaitServer(ctx, url, filepath.Join(certs, "apiserver.crt"), token); err != nil {
-		return err
-	}
-	c.Kubeconfig = filepath.Join(c.dir, "kubeconfig")
-	return os.WriteFile(c.Kubeconfig, fmt.Appendf(nil, kubeconfig, url, base64.StdEncoding.EncodeToString(c.authority), token), 0o600)
-}
-
-const kubeconfig = `apiVersion: v1
-kind: Config
-clusters: [{name: test, cluster: {server: %s, certificate-authority-data: %s}}]
-users: [{name: admin, user: {token: %s}}]
-contexts: [{name: test, context: {cluster: test, user: admin}}]
-current-context: test
-`
-
-// writeKey makes the key that signs service accounts' tokens.
-func writeKey(path string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 // freePorts finds ports of loopback that nobody has.

@@ -45,7 +45,7 @@ subjects:
 - {kind: ServiceAccount, name: kyverno-admission-controller, namespace: kyverno}
 `
 
-// installKyverno brings Kyverno's kinds into the cluster and starts it.
+// installKyverno brings Kyverno's kinds and what it expects beside them into the cluster.
 func (c *Cluster) installKyverno(ctx context.Context) error {
 	crds, err := peers.Path("kyverno-crds")
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *Cluster) installKyverno(ctx context.Context) error {
 	}
 	c.ports = kyvernoPorts{ports[0], ports[1]}
 	c.KyvernoMetrics = "http://127.0.0.1:" + ports[1] + "/metrics"
-	return c.StartKyverno(ctx)
+	return nil
 }
 
 // StartKyverno starts Kyverno, or starts it again after KillKyverno.

@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hallmark-sh/hallmark/test/peers"
+)
+
+// user is somebody the API server knows by a token.
+type user struct {
+	name, group, token string
+}
+
+// Who speaks to the API server. What each may do stands in the roles that the API server makes for itself.
+func users() map[string]user {
+	return map[string]user{
+		"admin":                   {"admin", "system:masters", rand.Text()},
+		"kube-controller-manager": {"system:kube-controller-manager", "", rand.Text()},
+	}
+}
+
+// startServer starts the API server. Its certificate is its own; whoever trusts that file trusts nobody else.
+func (c *Cluster) startServer(ctx context.Context, etcd, port string) error {
+	program, err := peers.Path("kube-apiserver")
+	if err != nil {
+		return err
+	}
+	if err := writeKey(c.file("service-account.key")); err != nil {
+		return err
+	}
+	c.users = users()
+	var tokens strings.Builder
+	for _, u := range c.users {
+		fmt.Fprintf(&tokens, "%s,%s,%s,%s\n", u.token, u.name, u.name, u.group)
+	}
+	if err := os.WriteFile(c.file("tokens"), []byte(tokens.String()), 0o600); err != nil {
+		return err
+	}
+	args := []string{
+		"--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", port,
+		"--cert-dir", c.file("apiserver"), "--endpoint-reconciler-type", "none", "--authorization-mode", "RBAC",
+		"--token-auth-file", c.file("tokens"), "--service-cluster-ip-range", "10.0.0.0/24",
+		"--service-account-issuer", "https://kubernetes.localhost",
+		"--service-account-key-file", c.file("service-account.key"), "--service-account-signing-key-file", c.file("service-account.key"),
+	}
+	if !c.opts.Controllers {
+		// No controller makes the default service accounts that it asks for.
+		args = append(args, "--disable-admission-plugins", "ServiceAccount")
+	}
+	if c.server, err = start(c.file("apiserver.log"), nil, program, args...); err != nil {
+		return err
+	}
+	url := "https://127.0.0.1:" + port
+	if c.API, err = c.server.awaitServer(ctx, url, c.authority(), c.users["admin"].token); err != nil {
+		return err
+	}
+	c.Kubeconfig, err = c.kubeconfig("admin")
+	return err
+}
+
+// authority is the file of the certificate that the API server made for itself.
+func (c *Cluster) authority() string { return c.file("apiserver", "apiserver.crt") }
+
+// file is a file of the cluster's folder.
+func (c *Cluster) file(path ...string) string {
+	return filepath.Join(append([]string{c.dir}, path...)...)
+}
+
+// kubeconfig writes the file by which a user reaches the API server.
+func (c *Cluster) kubeconfig(user string) (path string, err error) {
+	path = c.file(user + ".kubeconfig")
+	return path, os.WriteFile(path, fmt.Appendf(nil, kubeconfig, c.URL, base64.StdEncoding.EncodeToString(c.API.authority), c.users[user].token), 0o600)
+}
+
+const kubeconfig = `apiVersion: v1
+kind: Config
+clusters: [{name: test, cluster: {server: %s, certificate-authority-data: %s}}]
+users: [{name: user, user: {token: %s}}]
+contexts: [{name: test, context: {cluster: test, user: user}}]
+current-context: test
+`
+
+// writeKey makes the key that signs service accounts' tokens.
+func writeKey(path string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
+}
