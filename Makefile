@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,terraform,actions,postgres,cluster ./...
-	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,cluster ./...
+	go vet -tags docker,peers,faults,terraform,actions,postgres,cluster,charts ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,cluster,charts ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
@@ -108,6 +108,10 @@ test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with
 test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the real terraform on every root, over a stand-in for AWS
 	go test -tags terraform -v -run 'Terraform|OwnRoots|WeakRoots' ./test/terraform
 
+.PHONY: test-charts
+test-charts: build bin/peers/helm cluster-peers ## the charts: what they render, refuse, and a real API server takes
+	go test -tags charts -v -timeout 10m $$(test/packages.sh charts)
+
 .PHONY: dist
 dist: bin/peers/goreleaser bin/peers/syft ## the archives and packages of a release, in dist; on a tag
 	bin/peers/goreleaser release --clean --skip=publish
@@ -151,6 +155,9 @@ bin/peers/goreleaser: peer = goreleaser
 bin/peers/goreleaser: test/peers/goreleaser/go.mod
 bin/peers/act: peer = act
 bin/peers/act: test/peers/act/go.mod
+
+bin/peers/helm: peer = helm
+bin/peers/helm: test/peers/helm/go.mod
 
 PEERS := cosign syft grype crane registry
 

@@ -119,6 +119,19 @@ func (a *API) Apply(ctx context.Context, o Object, dry bool) (Answer, error) {
 	return a.send(ctx, http.MethodPatch, path, "application/apply-patch+yaml", o)
 }
 
+// Strict is Apply where a field that the API server does not know is an error, and so is one that is given twice.
+func (a *API) Strict(ctx context.Context, o Object, dry bool) (Answer, error) {
+	path, err := a.path(ctx, o)
+	if err != nil {
+		return Answer{}, err
+	}
+	path += "/" + o.text("metadata", "name") + "?fieldManager=test&force=true&fieldValidation=Strict"
+	if dry {
+		path += "&dryRun=All"
+	}
+	return a.send(ctx, http.MethodPatch, path, "application/apply-patch+yaml", o)
+}
+
 // Must applies every document of a YAML stream, and fails on the first that is refused or warned of.
 func (a *API) Must(ctx context.Context, text []byte) error {
 	objects, err := Objects(text)
