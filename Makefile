@@ -109,7 +109,7 @@ test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the 
 	go test -tags terraform -v -run 'Terraform|OwnRoots|WeakRoots' ./test/terraform
 
 .PHONY: test-charts
-test-charts: build bin/peers/helm cluster-peers ## the charts: what they render, refuse, and a real API server takes
+test-charts: build bin/peers/helm cluster-peers install-git ## the charts: what they render, refuse, and a real API server takes
 	go test -tags charts -v -timeout 10m $$(test/packages.sh charts)
 
 .PHONY: dist
