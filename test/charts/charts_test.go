@@ -182,7 +182,9 @@ func TestAccepted(t *testing.T) {
 					}
 				}
 			}
-			awaitPod(t, c, namespace)
+			if !t.Failed() {
+				awaitPod(t, c, namespace)
+			}
 		})
 	}
 	t.Run("policies", func(t *testing.T) { policiesAccepted(t, c) })
