@@ -28,6 +28,8 @@ var doors = map[string]string{
 	"internal/oidc":     "internal/hint",
 
 	"internal/image":           "internal/hint internal/policy internal/source",
+	"internal/workload":        "",
+	"internal/admission":       "internal/policy internal/verdict internal/workload",
 	"internal/kyverno":         "internal/evidence internal/hint internal/policy internal/provenance",
 	"internal/catalog":         "internal/hint internal/sbom",
 	"internal/scan":            "internal/catalog internal/finding internal/hint internal/sbom",

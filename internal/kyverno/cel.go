@@ -31,7 +31,7 @@ func within(prefix string, below bool) string {
 	if below {
 		ends = append(ends, "/")
 	}
-	var parts []string
+	parts := []string{"i == " + text(prefix)}
 	for _, end := range ends {
 		parts = append(parts, "i.startsWith("+text(prefix+end)+")")
 	}

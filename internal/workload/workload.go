@@ -1,0 +1,47 @@
+// Package workload carries the Kubernetes objects that run images, as far as
+// admission cares: who they are and which images they name.
+//
+// Read takes them from manifests. It knows Pods, everything of Kubernetes that
+// makes Pods, Lists of these, and any other object that has a Pod template
+// where a Deployment or a CronJob has it. Other objects are counted and left
+// alone. It judges nothing.
+package workload
+
+// Workload is one object that runs images.
+type Workload struct {
+	Kind      string            `json:"kind"`
+	Namespace string            `json:"namespace"`
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"-"`
+	// File and Line are where it was read, lines counted from 1; empty for an
+	// object of a cluster.
+	File       string      `json:"file,omitempty"`
+	Line       int         `json:"line,omitempty"`
+	Containers []Container `json:"-"`
+}
+
+// Role is how a container runs.
+type Role string
+
+// The roles of containers.
+const (
+	Main      Role = "container"
+	Init      Role = "init"
+	Ephemeral Role = "ephemeral"
+)
+
+// Container is one image that an object runs.
+type Container struct {
+	Name  string
+	Role  Role
+	Image string
+	// Line is where the image is named; zero for an object of a cluster.
+	Line int
+}
+
+// List is what was read.
+type List struct {
+	Workloads []Workload
+	// Objects counts all objects, those without images too.
+	Objects int
+}
