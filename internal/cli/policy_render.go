@@ -29,7 +29,7 @@ output as one stream; with -o each becomes a file, and none is written unless
 all could be made.
 
 Nothing is applied. Look first at what would be refused:
-  hallmark policy test --would-block --context CONTEXT`,
+  hallmark policy test -f deploy/`,
 		Example: "  hallmark policy render | kubectl apply --dry-run=server -f -\n  hallmark policy render -o policies/",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return a.policyRender(out) },
