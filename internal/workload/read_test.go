@@ -83,11 +83,14 @@ func TestLargeList(t *testing.T) {
 // is one; nothing is read then.
 func TestWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"kind: Pod\n  spec: [":                             "f: not YAML: line 2",
-		"kind: Pod\nspec: {containers: 7}":                 "f:2",
-		"- just\n- a list":                                 "f:1",
-		"kind: Pod\nspec: {containers: [{image: [1, 2]}]}": "f:2",
-		"a: &a [x, x]\nb: &b [*a, *a]\nkind: [*b, *b]":     "f:3",
+		"kind: Pod\n  spec: [":                                               "f: not YAML: line 2",
+		"kind: Pod\nspec: {containers: []}":                                  "f:1: this is no Kubernetes object",
+		"apiVersion: v1\nkind: Pod":                                          "f:1: it has no spec",
+		"apiVersion: v1\nkind: Pod\nspec: {containers: 7}":                   "f:3: containers must be a list",
+		"apiVersion: v1\nkind: Pod\nkind: Job":                               "f:3: kind is there twice",
+		"- just\n- a list":                                                   "f:1",
+		"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: [1, 2]": "f:5: image must be text",
+		"a: &a [x, x]\nb: &b [*a, *a]\nkind: [*b, *b]":                       "f:3",
 	} {
 		list, err := workload.Read("f", strings.NewReader(text), "default")
 		if err == nil || !strings.Contains(err.Error(), want) || len(list.Workloads) != 0 {
@@ -97,8 +100,8 @@ func TestWrong(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add("kind: Pod\nspec:\n" + spec(2))
-	f.Add("kind: List\nitems: [{kind: Pod, spec: {containers: [{image: a}]}}]")
+	f.Add("apiVersion: v1\nkind: Pod\nspec:\n" + spec(2))
+	f.Add("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod, spec: {containers: [{image: a}]}}]")
 	f.Add("---\n# c\n---\n{}")
 	f.Fuzz(func(t *testing.T, text string) {
 		list, err := workload.Read("f", strings.NewReader(text), "default")
