@@ -4,6 +4,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -90,6 +91,20 @@ func admits(t testing.TB, c *cluster.Cluster, o cluster.Object) says {
 	return says{false, answer.Message()}
 }
 
+// tests asks `hallmark policy test`.
+func (w *world) tests(o cluster.Object) says {
+	w.t.Helper()
+	manifest, err := json.Marshal(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	code, stdout, stderr := w.hallmark(manifest, "policy", "test", "-f", "-")
+	if code != 0 && code != 3 {
+		w.t.Fatalf("hallmark policy test: exit %d: %s", code, stderr)
+	}
+	return says{code == 0, stdout}
+}
+
 // verifies judges the image alone.
 func (w *world) verifies(anchor trust.Anchor, image string) says {
 	w.t.Helper()
@@ -111,7 +126,7 @@ func (w *world) verifies(anchor trust.Anchor, image string) says {
 	return says{v.Passed(), strings.Join(words, "; ")}
 }
 
-// TestMatrix asks all judges about every row, and fails on any that is wrong.
+// TestMatrix asks all three judges about every row, and fails on any that is wrong.
 func TestMatrix(t *testing.T) {
 	w := newWorld(t)
 	w.policy = w.writePolicy("hallmark.yaml", admission)
@@ -119,7 +134,7 @@ func TestMatrix(t *testing.T) {
 	anchor := w.anchor()
 	var table strings.Builder
 	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(columns, "row\texpected\tKyverno\tverify")
+	fmt.Fprintln(columns, "row\texpected\tKyverno\tpolicy test\tverify")
 	wrong := 0
 	for _, r := range slices.Concat(evidenceRows(), cosignRows(), placeRows()) {
 		image := r.image(w)
@@ -137,9 +152,10 @@ func TestMatrix(t *testing.T) {
 			said says
 		}{
 			{"Kyverno", r.admitted, admits(t, c, o)},
+			{"policy test", r.admitted, w.tests(o)},
 			{"verify", r.proven, w.verifies(anchor, image)},
 		}
-		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\n", r.name, says{yes: r.admitted}, judges[0].said, judges[1].said)
+		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\n", r.name, says{yes: r.admitted}, judges[0].said, judges[1].said, judges[2].said)
 		for _, j := range judges {
 			if j.said.yes != j.want {
 				wrong++
