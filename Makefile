@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,terraform,actions,postgres,cluster,charts ./...
-	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,cluster,charts ./...
+	go vet -tags docker,peers,faults,terraform,actions,postgres,cluster,charts,node ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,cluster,charts,node ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
@@ -130,6 +130,11 @@ test-terraform-network: bin/peers/terraform ## init, validate and test with the 
 
 ## Figures
 
+.PHONY: test-node
+test-node: build cluster-peers node-peers install-git install-containerd ## a real node behind the policies: what is admitted runs, the rest is never pulled (as root)
+	test/node.sh
+	go test -tags node,cluster -v -timeout 15m -run 'Node|MovedTagRuns|Holding' ./test/cluster
+
 .PHONY: bench
 bench: build peers install-docker install-debootstrap ## hallmark beside the chain of command lines it replaces, ROUNDS rounds
 	go run ./bench -rounds $(ROUNDS) -docs '$(BENCHDOCS)'
@@ -193,6 +198,14 @@ $(addprefix bin/peers/,etcd kube-apiserver kube-controller-manager kube-schedule
 	@mkdir -p bin/peers
 	cd test/peers/kubernetes && go build -ldflags '-s -w $(KUBE_LDFLAGS)' -o $(CURDIR)/$@ $(if $(findstring etcd,$@),go.etcd.io/etcd/server/v3,k8s.io/kubernetes/cmd/$(@F))
 	@touch $@
+
+# What the one node needs on top, besides Debian's containerd, runc and network plugins.
+.PHONY: node-peers
+node-peers: $(addprefix bin/peers/,kubelet kube-scheduler pause) ## build the kubelet and the scheduler (after cluster-peers: three minutes)
+
+bin/peers/pause: $(wildcard test/cluster/pause/*.go)
+	go build -ldflags '-s -w' -o $@ ./test/cluster/pause
+
 bin/peers/kyverno: test/peers/kyverno/go.mod
 	@mkdir -p bin/peers
 	cd test/peers/kyverno && go build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/kyverno/kyverno/cmd/kyverno
@@ -206,7 +219,7 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare install-containerd
 install-git:
 	@test/install.sh git=git
 install-curl:
@@ -217,6 +230,8 @@ install-shellcheck:
 	@test/install.sh shellcheck=shellcheck
 install-unshare:
 	@test/install.sh unshare=util-linux
+install-containerd:
+	@test/install.sh containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins
 install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
 install-jq:

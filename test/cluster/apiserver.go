@@ -6,12 +6,15 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/hallmark-sh/hallmark/test/peers"
 )
@@ -26,6 +29,8 @@ func users() map[string]user {
 	return map[string]user{
 		"admin":                   {"admin", "system:masters", rand.Text()},
 		"kube-controller-manager": {"system:kube-controller-manager", "", rand.Text()},
+		"kube-scheduler":          {"system:kube-scheduler", "", rand.Text()},
+		"kubelet":                 {"system:node:" + nodeName, "system:nodes", rand.Text()},
 	}
 }
 
@@ -48,7 +53,7 @@ func (c *Cluster) startServer(ctx context.Context, etcd, port string) error {
 	}
 	args := []string{
 		"--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", port,
-		"--cert-dir", c.file("apiserver"), "--endpoint-reconciler-type", "none", "--authorization-mode", "RBAC",
+		"--cert-dir", c.file("apiserver"), "--endpoint-reconciler-type", "none", "--authorization-mode", "Node,RBAC",
 		"--token-auth-file", c.file("tokens"), "--service-cluster-ip-range", "10.0.0.0/24",
 		"--service-account-issuer", "https://kubernetes.localhost",
 		"--service-account-key-file", c.file("service-account.key"), "--service-account-signing-key-file", c.file("service-account.key"),
@@ -56,6 +61,13 @@ func (c *Cluster) startServer(ctx context.Context, etcd, port string) error {
 	if !c.opts.Controllers {
 		// No controller makes the default service accounts that it asks for.
 		args = append(args, "--disable-admission-plugins", "ServiceAccount")
+	}
+	if c.opts.Node {
+		if err := writeCertificate(c.file(kubeletClient)); err != nil {
+			return err
+		}
+		args = append(args, "--enable-admission-plugins", "NodeRestriction", "--kubelet-preferred-address-types", "Hostname",
+			"--kubelet-client-certificate", c.file(kubeletClient+".crt"), "--kubelet-client-key", c.file(kubeletClient+".key"))
 	}
 	if c.server, err = start(c.file("apiserver.log"), nil, program, args...); err != nil {
 		return err
@@ -90,12 +102,40 @@ contexts: [{name: test, context: {cluster: test, user: user}}]
 current-context: test
 `
 
+// kubeletClient is who the API server is to the kubelet.
+const kubeletClient = "kubelet-client"
+
 // writeKey makes the key that signs service accounts' tokens.
 func writeKey(path string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
+	return writePEM(path, key)
+}
+
+// writeCertificate makes the key path.key and its certificate path.crt, which is its own authority.
+func writeCertificate(path string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	about := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "kube-apiserver", Organization: []string{"system:masters"}},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		return err
+	}
+	return writePEM(path+".key", key)
+}
+
+func writePEM(path string, key *ecdsa.PrivateKey) error {
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 // Package cluster runs a small real cluster on loopback for tests: etcd, the Kubernetes API server and Kyverno, as
-// processes of the programs that `make cluster-peers` builds; with Options.Controllers also the controller manager. There
-// is no node and no scheduler: what is tested is what the API server admits.
+// processes of the programs that `make cluster-peers` builds. What is tested is what the API server admits; with
+// Options.Controllers also what controllers make of it, and with Options.Node what then runs.
 //
 // Everything lives in one folder, listens on 127.0.0.1 at free ports, and ends with the process that started it.
 package cluster
@@ -23,6 +23,9 @@ type Options struct {
 	// Controllers adds the controller manager: Deployments make Pods, namespaces get service accounts, and what has lost
 	// its owner is removed. Create namespaces by Cluster.Namespace then.
 	Controllers bool
+	// Node adds the scheduler and one node (a kubelet of `make node-peers`, with containerd and runc from the machine), and
+	// implies Controllers. It needs root and control groups. The node pulls from registries on loopback over plain HTTP.
+	Node bool
 }
 
 // Cluster is a running cluster.
@@ -39,12 +42,15 @@ type Cluster struct {
 	etcd        *process
 	server      *process
 	controllers *process
+	scheduler   *process
+	node        *node
 	kyverno     *process
 	ports       kyvernoPorts
 }
 
 // Start starts a cluster with Kyverno in it, and returns when both answer.
 func Start(ctx context.Context, opts Options) (c *Cluster, err error) {
+	opts.Controllers = opts.Controllers || opts.Node
 	c = &Cluster{dir: opts.Dir, opts: opts}
 	defer func() {
 		if err != nil {
@@ -65,14 +71,25 @@ func Start(ctx context.Context, opts Options) (c *Cluster, err error) {
 	if err := c.StartKyverno(ctx); err != nil {
 		return nil, err
 	}
+	if c.opts.Node {
+		if err := c.startNode(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
 // Stop ends every process that is still there.
 func (c *Cluster) Stop() {
-	for _, p := range []*process{c.kyverno, c.controllers, c.server, c.etcd} {
+	c.node.stop()
+	for _, p := range c.programs() {
 		p.stop()
 	}
+}
+
+// programs are those that were started, but for the node's.
+func (c *Cluster) programs() []*process {
+	return []*process{c.kyverno, c.scheduler, c.controllers, c.server, c.etcd}
 }
 
 func (c *Cluster) startEtcd(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,6 +25,11 @@ type process struct {
 // start runs a program with its output in a file. It gets nothing of this process's environment but what env says, and
 // does not outlive this process.
 func start(log string, env []string, program string, args ...string) (*process, error) {
+	return startApart(log, &syscall.SysProcAttr{}, env, program, args...)
+}
+
+// startApart starts it in namespaces of its own.
+func startApart(log string, apart *syscall.SysProcAttr, env []string, program string, args ...string) (*process, error) {
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, err
@@ -33,7 +39,8 @@ func start(log string, env []string, program string, args ...string) (*process, 
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(log)}, env...)
 	p.cmd.Dir = filepath.Dir(log)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	apart.Pdeathsig = syscall.SIGKILL
+	p.cmd.SysProcAttr = apart
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", p.name, err)
 	}
@@ -116,4 +123,49 @@ func (p *process) tail() string {
 		return err.Error()
 	}
 	return string(said[max(0, len(said)-4000):])
+}
+
+// Processes gives the ids of all processes of the cluster, those of the node's containers too.
+func (c *Cluster) Processes() ([]int, error) {
+	ours := map[int]bool{}
+	for _, p := range c.programs() {
+		if p != nil {
+			ours[p.cmd.Process.Pid] = true
+		}
+	}
+	if c.node != nil {
+		ours[c.node.cmd.Process.Pid] = true
+	}
+	parents := map[int]int{}
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// ID (PROGRAM) STATE PARENT, and PROGRAM may hold anything (proc(5)).
+		var id, parent int
+		var state string
+		after := stat[bytes.LastIndexByte(stat, ')')+1:]
+		if _, err := fmt.Sscan(string(stat), &id); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		if _, err := fmt.Sscan(string(after), &state, &parent); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		parents[id] = parent
+	}
+	var ids []int
+	for id := range parents {
+		for at := id; at > 0; at = parents[at] {
+			if ours[at] {
+				ids = append(ids, id)
+				break
+			}
+		}
+	}
+	return ids, nil
 }

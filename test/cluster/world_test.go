@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -59,6 +60,8 @@ type world struct {
 	broken atomic.Bool
 	// asked counts what the registry is asked.
 	asked atomic.Int64
+	// pulled are the paths that a node asked the registry for.
+	pulled sync.Map
 }
 
 func newWorld(t testing.TB) *world {
@@ -73,6 +76,9 @@ func newWorld(t testing.TB) *world {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v2/", func(rw http.ResponseWriter, req *http.Request) {
 		w.asked.Add(1)
+		if strings.HasPrefix(req.UserAgent(), "containerd/") {
+			w.pulled.Store(req.URL.Path, true)
+		}
 		if w.broken.Load() {
 			http.Error(rw, "down", http.StatusServiceUnavailable)
 			return
