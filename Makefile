@@ -108,6 +108,11 @@ test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with
 test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the real terraform on every root, over a stand-in for AWS
 	go test -tags terraform -v -run 'Terraform|OwnRoots|WeakRoots' ./test/terraform
 
+.PHONY: test-node
+test-node: build cluster-peers node-peers install-git install-containerd ## a real node behind the policies: what is admitted runs, the rest is never pulled (as root)
+	test/node.sh
+	go test -tags node,cluster -v -timeout 15m -run 'Node|MovedTagRuns|Holding' ./test/cluster
+
 .PHONY: test-charts
 test-charts: build bin/peers/helm cluster-peers install-git ## the charts: what they render, refuse, and a real API server takes
 	go test -tags charts -v -timeout 10m $$(test/packages.sh charts)
@@ -129,11 +134,6 @@ test-terraform-network: bin/peers/terraform ## init, validate and test with the 
 	test/terraform/network.sh
 
 ## Figures
-
-.PHONY: test-node
-test-node: build cluster-peers node-peers install-git install-containerd ## a real node behind the policies: what is admitted runs, the rest is never pulled (as root)
-	test/node.sh
-	go test -tags node,cluster -v -timeout 15m -run 'Node|MovedTagRuns|Holding' ./test/cluster
 
 .PHONY: bench
 bench: build peers install-docker install-debootstrap ## hallmark beside the chain of command lines it replaces, ROUNDS rounds
