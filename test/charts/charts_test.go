@@ -89,6 +89,7 @@ func TestRenderings(t *testing.T) {
 
 // TestAppTakesOnlyADigest holds the example's chart to refuse what is not a digest.
 func TestAppTakesOnlyADigest(t *testing.T) {
+	refusals := map[string]refusal{}
 	for set, want := range map[string]string{
 		"image.tag=v1":                             "additional properties 'tag' not allowed",
 		"image.digest=v1":                          "at '/image/digest': 'v1' does not match pattern",
@@ -96,10 +97,29 @@ func TestAppTakesOnlyADigest(t *testing.T) {
 		"image.repository=ghcr.io/acme/app@sha256": "at '/image/repository': 'ghcr.io/acme/app@sha256' does not match pattern",
 		"tag=v1": "at '': additional properties 'tag' not allowed",
 	} {
-		out, err := render(t, renderings["app"], "--values", values("app"), "--set", set)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, and not %q\n%s", set, err, want, out)
-		}
+		refusals[set] = refusal{[]string{"--values", values("app"), "--set", set}, want}
+	}
+	refused(t, renderings["app"], refusals)
+}
+
+// refusal is what a chart is given, and the words in which it must refuse that.
+type refusal struct {
+	args []string
+	want string
+}
+
+func refused(t *testing.T, chart string, refusals map[string]refusal) {
+	t.Helper()
+	for name, r := range refusals {
+		t.Run(name, func(t *testing.T) {
+			out, err := render(t, chart, r.args...)
+			if err == nil {
+				t.Fatalf("accepted:\n%s", out)
+			}
+			if !strings.Contains(err.Error(), r.want) {
+				t.Errorf("refused with\n%v\nand not with %q", err, r.want)
+			}
+		})
 	}
 }
 
@@ -115,10 +135,7 @@ func TestRefusedValues(t *testing.T) {
 	json := func(base []string, set string) []string {
 		return append(append([]string(nil), base...), "--set-json", set)
 	}
-	for name, test := range map[string]struct {
-		args []string
-		want string
-	}{
+	refused(t, chart("hallmark"), map[string]refusal{
 		"nothing given":          {nil, "at '/image/digest': '' does not match pattern"},
 		"a tag":                  {with(sqlite, "image.tag=v1.2.3"), "at '/image': additional properties 'tag' not allowed"},
 		"latest as the digest":   {with(sqlite, "image.digest=latest"), "at '/image/digest': 'latest' does not match pattern"},
@@ -138,17 +155,7 @@ func TestRefusedValues(t *testing.T) {
 		"a policy by other name": {with(nil, "image.digest=sha256:"+strings.Repeat("a", 64), "access.secretName=a", "tls.secretName=t", "policies.note=a"), "policies: no hallmark.yaml is given"},
 		"a path as a policy":     {json(sqlite, `policies={"../x.yaml":"a"}`), "invalid propertyName '../x.yaml'"},
 		"a secret for no one":    {with(sqlite, "webhook.secretName=x"), "webhook.secretName without webhook.url"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := render(t, chart("hallmark"), test.args...)
-			if err == nil {
-				t.Fatalf("accepted:\n%s", out)
-			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("refused with\n%v\nand not with %q", err, test.want)
-			}
-		})
-	}
+	})
 }
 
 // TestAccepted gives every rendering to a real API server: each object by a strict dry run, and then for good in a namespace
@@ -170,17 +177,8 @@ func TestAccepted(t *testing.T) {
 			if strings.Contains(text, "serviceAccountName: made-elsewhere") {
 				text += "\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: made-elsewhere, namespace: " + namespace + "}}\n"
 			}
-			objects, err := cluster.Objects([]byte(text))
-			if err != nil {
-				t.Fatal(err)
-			}
 			for _, dry := range []bool{true, false} {
-				for _, o := range objects {
-					answer, err := c.Strict(t.Context(), o, dry)
-					if err != nil || !answer.Allowed() || len(answer.Warnings) > 0 {
-						t.Errorf("%s (dry %t): %v %d %s %q", o.Name(), dry, err, answer.Status, answer.Message(), answer.Warnings)
-					}
-				}
+				accepted(t, c, text, dry)
 			}
 			if !t.Failed() {
 				awaitPod(t, c, namespace)
@@ -198,6 +196,21 @@ func TestAccepted(t *testing.T) {
 			t.Errorf("the namespaces of this test restrict nothing: %v %s", err, answer.Message())
 		}
 	})
+}
+
+// accepted gives every object of a rendering to the API server, which must take it without a warning.
+func accepted(t *testing.T, c *cluster.Cluster, text string, dry bool) {
+	t.Helper()
+	objects, err := cluster.Objects([]byte(text))
+	if err != nil || len(objects) == 0 {
+		t.Fatalf("%d objects: %v", len(objects), err)
+	}
+	for _, o := range objects {
+		answer, err := c.Strict(t.Context(), o, dry)
+		if err != nil || !answer.Allowed() || len(answer.Warnings) > 0 {
+			t.Errorf("%s (dry %t): %v %d %s %q", o.Name(), dry, err, answer.Status, answer.Message(), answer.Warnings)
+		}
+	}
 }
 
 // restricted makes a namespace that refuses Pods that are not restricted, and warns of what would make them.

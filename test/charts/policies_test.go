@@ -80,27 +80,14 @@ func TestRefusedPolicies(t *testing.T) {
 		}
 		return "documents=" + path
 	}
-	for name, test := range map[string]struct {
-		args []string
-		want string
-	}{
+	refused(t, chart("hallmark-policies"), map[string]refusal{
 		"none":            {nil, "documents: the policies are missing"},
 		"an action":       {[]string{"--set-file", "documents=" + file, "--set", "validationActions=Audit"}, "additional properties 'validationActions' not allowed"},
 		"another file":    {[]string{"--set-file", "documents=" + file, "--set", "sha256=" + strings.Repeat("0", 64)}, "and not 0000"},
 		"a role besides":  {[]string{"--set-file", write(string(text) + "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: a}\n")}, "is ClusterRole of rbac.authorization.k8s.io/v1"},
 		"nothing of them": {[]string{"--set-file", write("apiVersion: policies.kyverno.io/v1\nkind: ValidatingPolicy\nmetadata: {name: a}\n")}, "no ImageValidatingPolicy is among them"},
 		"no YAML":         {[]string{"--set-file", write("a: [")}, "documents: document 1: "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := render(t, chart("hallmark-policies"), test.args...)
-			if err == nil {
-				t.Fatalf("accepted:\n%s", out)
-			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("refused with\n%v\nand not with %q", err, test.want)
-			}
-		})
-	}
+	})
 }
 
 // policiesAccepted gives the policies to the API server with Kyverno's own kinds in it.
@@ -110,14 +97,5 @@ func policiesAccepted(t *testing.T, c *cluster.Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := cluster.Objects([]byte(out))
-	if err != nil || len(objects) == 0 {
-		t.Fatalf("%d objects: %v", len(objects), err)
-	}
-	for _, o := range objects {
-		answer, err := c.Strict(t.Context(), o, true)
-		if err != nil || !answer.Allowed() || len(answer.Warnings) > 0 {
-			t.Errorf("%s: %v %d %s %q", o.Name(), err, answer.Status, answer.Message(), answer.Warnings)
-		}
-	}
+	accepted(t, c, out, true)
 }

@@ -52,6 +52,19 @@ func TestDeployWhatWasReleased(t *testing.T) {
 		t.Fatalf("no image by digest:\n%s", out)
 	}
 	run(repository, program, "verify", found[1])
+
+	// As docs/admission.md has it: helm template | hallmark policy test -f -.
+	rendering := filepath.Join(dir, "rendering.yaml")
+	for text, want := range map[string]int{out: 0, strings.ReplaceAll(out, found[1], "nginx:latest"): 3} {
+		if err := os.WriteFile(rendering, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		try := exec.CommandContext(t.Context(), program, "policy", "test", "-f", rendering)
+		try.Dir = repository
+		if told, _ := try.CombinedOutput(); try.ProcessState.ExitCode() != want {
+			t.Errorf("policy test ends with %d and not %d:\n%s", try.ProcessState.ExitCode(), want, told)
+		}
+	}
 }
 
 // serve starts the program, waits until it says where the registry is, and ends it with the test.

@@ -108,24 +108,20 @@ func (a *API) Create(ctx context.Context, o Object, dry bool) (Answer, error) {
 
 // Apply makes the object be as it is given (server-side apply).
 func (a *API) Apply(ctx context.Context, o Object, dry bool) (Answer, error) {
-	path, err := a.path(ctx, o)
-	if err != nil {
-		return Answer{}, err
-	}
-	path += "/" + o.text("metadata", "name") + "?fieldManager=test&force=true"
-	if dry {
-		path += "&dryRun=All"
-	}
-	return a.send(ctx, http.MethodPatch, path, "application/apply-patch+yaml", o)
+	return a.apply(ctx, o, dry, "")
 }
 
 // Strict is Apply where a field that the API server does not know is an error, and so is one that is given twice.
 func (a *API) Strict(ctx context.Context, o Object, dry bool) (Answer, error) {
+	return a.apply(ctx, o, dry, "&fieldValidation=Strict")
+}
+
+func (a *API) apply(ctx context.Context, o Object, dry bool, also string) (Answer, error) {
 	path, err := a.path(ctx, o)
 	if err != nil {
 		return Answer{}, err
 	}
-	path += "/" + o.text("metadata", "name") + "?fieldManager=test&force=true&fieldValidation=Strict"
+	path += "/" + o.text("metadata", "name") + "?fieldManager=test&force=true" + also
 	if dry {
 		path += "&dryRun=All"
 	}
