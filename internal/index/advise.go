@@ -334,10 +334,7 @@ func (ix *Index) events(made []*record, before []map[uint32]bool, at time.Time) 
 	var out []Event
 	for n, r := range made {
 		var fresh []uint32
-		images := newSet(len(ix.images))
-		for len(images) < len(ix.live) {
-			images = append(images, 0)
-		}
+		images := make(set, len(ix.live))
 		for _, id := range r.hits {
 			if !before[n][id] {
 				fresh = append(fresh, id)

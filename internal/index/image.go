@@ -216,16 +216,13 @@ func (ix *Index) at(t time.Time) set {
 	if t.IsZero() {
 		return ix.live
 	}
-	s, n := newSet(len(ix.images)), t.UnixNano()
-	for len(s) < len(ix.live) {
-		s = append(s, 0)
-	}
+	s, n := make(set, len(ix.live)), t.UnixNano()
 	for id := range ix.images {
 		if i := &ix.images[id]; i.recorded != 0 && i.recorded <= n && (i.removed == 0 || i.removed > n) {
 			s.add(uint32(id))
 		}
 	}
-	return s[:len(ix.live)]
+	return s
 }
 
 // find resolves a digest, repository@digest, repository:tag or repository to

@@ -69,10 +69,9 @@ func (p *posting) each(visit func([]uint32)) {
 }
 
 // set is a set of images as plain bits: at 100,000 images it is 12 KiB, and
-// joining postings into it is the fastest there is.
+// joining postings into it is the fastest there is. Sets are compared with those
+// of the same length, which is that of Index.live.
 type set []uint64
-
-func newSet(images int) set { return make(set, images>>6+1) }
 
 func (s set) add(image uint32)      { s[image>>6] |= 1 << (image & 63) }
 func (s set) remove(image uint32)   { s[image>>6] &^= 1 << (image & 63) }

@@ -75,7 +75,7 @@ func New() *Index {
 		seed:  maphash.MakeSeed(),
 		texts: newTexts(), packages: make([]pkg, 1), byKey: map[uint64]uint32{}, clashes: map[component.Package]uint32{},
 		nameIDs: map[string]uint32{}, words: map[string][]uint32{}, bySearchKey: map[string][]uint32{}, upstreams: map[string][]uint32{}, ecoIDs: map[[2]uint32]uint32{},
-		images: make([]image, 1), byDigest: map[[32]byte]uint32{}, replaced: map[[32]byte][]uint32{}, live: newSet(0), unverified: newSet(0), byRepository: map[uint32][]uint32{},
+		images: make([]image, 1), byDigest: map[[32]byte]uint32{}, replaced: map[[32]byte][]uint32{}, live: make(set, 1), unverified: make(set, 1), byRepository: map[uint32][]uint32{},
 		current: map[string]*record{}, byName: map[string][]*record{}, rows: map[string][]row{}, coverage: map[string]span{},
 		distros: map[string]int{}, resolved: map[string][]string{}, hits: map[uint32][]hit{}, vex: map[string]*VEX{}, vexNames: map[string][]*VEX{}, ready: ready{},
 	}

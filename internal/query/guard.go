@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ func (s *Service) guard(next http.Handler) http.Handler {
 		who := access.Principal{Name: "anybody", Role: access.Admin}
 		defer func() {
 			if p := recover(); p != nil {
-				s.Log.Error("a request ended in a panic", "path", r.URL.Path, "panic", p)
+				s.Log.Error("a request ended in a panic", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 				if !seen.wrote {
 					refuse(seen, http.StatusInternalServerError, "the service failed; its log says how")
 				}
