@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,terraform,actions,postgres,cluster,charts,node ./...
-	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,cluster,charts,node ./...
+	go vet -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
@@ -103,6 +103,10 @@ lint-actions: bin/tools/actionlint install-shellcheck ## actionlint on the workf
 .PHONY: test-postgres
 test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with replicas that are killed
 	go test -tags postgres -timeout 20m $$(test/packages.sh postgres)
+
+.PHONY: test-kills
+test-kills: build install-git install-unshare install-postgres ## kill -9 of the memory at random points, and a full disk: nothing lost, in part or twice
+	go test -tags kills -v -timeout 15m $$(test/packages.sh kills)
 
 .PHONY: test-terraform
 test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the real terraform on every root, over a stand-in for AWS

@@ -162,8 +162,8 @@ func label(i store.Import) string {
 const (
 	firstWait = 2 * time.Second
 	lastWait  = 15 * time.Minute
-	lease     = time.Minute
-	maxTries  = 110 // about a day
+	lease     = 20 * time.Second // more than one delivery may take, see package notify
+	maxTries  = 110              // about a day
 )
 
 // deliverEvents brings recorded events to whoever wants them, until ctx is
