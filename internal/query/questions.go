@@ -17,22 +17,23 @@ import (
 // answer is the body of a response.
 type answer[T any] struct{ Body T }
 
-// common are the parameters of every question.
-type common struct {
+// Common are the parameters of every question. They are embedded and their type
+// must be exported: huma passes over what it cannot reach from outside.
+type Common struct {
 	AsOf time.Time `query:"as-of" doc:"Answer with what was known at this time, RFC 3339"`
 	VEX  bool      `query:"vex" doc:"Leave out what VEX statements clear, instead of showing their status only"`
 }
 
-// paged are those of questions that answer in pages.
-type paged struct {
-	common
+// Paged are those of questions that answer in pages.
+type Paged struct {
+	Common
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The size of the page"`
 	Cursor string `query:"cursor" maxLength:"64" doc:"The next of the page before"`
 }
 
-func (c common) options() index.Options { return index.Options{AsOf: c.AsOf, VEX: c.VEX} }
+func (c Common) options() index.Options { return index.Options{AsOf: c.AsOf, VEX: c.VEX} }
 
-func (p paged) options() index.Options {
+func (p Paged) options() index.Options {
 	return index.Options{AsOf: p.AsOf, VEX: p.VEX, Limit: p.Limit, Cursor: p.Cursor}
 }
 
@@ -72,14 +73,14 @@ func status(err error) error {
 }
 
 type whoHasInput struct {
-	paged
+	Paged
 	Package string `query:"package" required:"true" minLength:"1" maxLength:"2048" doc:"A name, NAME@RANGE, or a package URL"`
 	Type    string `query:"type" maxLength:"64" doc:"Only packages of this package URL type"`
 	Distro  string `query:"distro" maxLength:"64" doc:"Only packages of this distribution, as debian-12 or debian"`
 }
 
 type affectedInput struct {
-	paged
+	Paged
 	ID       string `path:"id" maxLength:"256" doc:"Any name of the vulnerability: CVE, GHSA, PYSEC, GO, DSA, …"`
 	Severity string `query:"severity" enum:"unknown,negligible,low,medium,high,critical" doc:"The least severity that counts"`
 	Fixable  bool   `query:"fixable" doc:"Only where a fix is known"`
@@ -87,29 +88,29 @@ type affectedInput struct {
 }
 
 type imageInput struct {
-	common
+	Common
 	Ref string `query:"ref" required:"true" minLength:"1" maxLength:"1024" doc:"A digest, REPOSITORY@DIGEST, REPOSITORY:TAG, or a repository with one image"`
 }
 
 type diffInput struct {
-	common
+	Common
 	A string `query:"a" required:"true" minLength:"1" maxLength:"1024" doc:"The image to compare from, as in image"`
 	B string `query:"b" required:"true" minLength:"1" maxLength:"1024" doc:"The image to compare to"`
 }
 
 type licencesInput struct {
-	paged
+	Paged
 	Licence string `query:"licence" maxLength:"1024" doc:"Also name the packages that carry this licence"`
 }
 
 type topInput struct {
-	common
+	Common
 	Kind  string `query:"kind" enum:"images,packages,oldest" default:"images" doc:"The ranking"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"20" doc:"How many places"`
 }
 
 type explainInput struct {
-	common
+	Common
 	ID   string `query:"id" required:"true" minLength:"1" maxLength:"256" doc:"Any name of the vulnerability"`
 	PURL string `query:"purl" required:"true" minLength:"1" maxLength:"2048" doc:"The package, by package URL"`
 }
