@@ -50,12 +50,12 @@ func serveStore(ctx context.Context, file string) error {
 		return err
 	}
 	defer s.Close()
+	debug.SetGCPercent(25) // As hallmark serve does.
 	m, err := memory.Open(ctx, memory.Config{Store: s})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	debug.SetGCPercent(25) // As hallmark serve does.
 	debug.FreeOSMemory()
 	go m.Run(ctx)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -69,8 +69,19 @@ func (a *app) dbBackup(ctx context.Context, db, path string) error {
 	if err != nil {
 		return err
 	}
+	if a.flags.json {
+		return a.screen.json(backupAnswer{"hallmark.db-backup/v1", path, info.Size()})
+	}
 	a.screen.printf("%s  %s, %d bytes\n", a.screen.out(green, "WROTE"), clean(path), info.Size())
 	return nil
+}
+
+// backupAnswer is the stable JSON answer of hallmark db backup; its schema is
+// docs/schemas/db-backup-v1.schema.json.
+type backupAnswer struct {
+	Schema string `json:"schema"`
+	File   string `json:"file"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // copyToFile writes a store into a new file, whole or not at all.

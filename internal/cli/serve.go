@@ -119,14 +119,14 @@ func (a *app) serveMemory(ctx context.Context, f memoryServeFlags) error {
 	if config.Deliver, err = f.deliver(); err != nil {
 		return err
 	}
+	// The index is large and changes little: what filling it and a question
+	// leave behind is a small part of it, and may not take as much again.
+	debug.SetGCPercent(25)
 	m, err := memory.Open(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	// The index is large and changes little: what a question leaves behind is a
-	// small part of it, and may not take as much again.
-	debug.SetGCPercent(25)
 	debug.FreeOSMemory()
 	in.Memory, in.Unverified, in.Log = m, f.unverified, log
 	if f.unverified {

@@ -1,14 +1,16 @@
 package index
 
 import (
+	"runtime"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
+	"golang.org/x/sync/errgroup"
 )
 
-// together is how many places of packages in images EndLoad sorts at once: 32
-// MiB of them.
-const together = 8 << 20
+// together is how many places of packages in images EndLoad sorts at once in
+// one run: 24 MiB of them. Two runs go side by side.
+const together = 6 << 20
 
 // StartLoad says that the images of a whole store follow, by AddImage: the
 // sets of images are then made all at once by EndLoad, several times faster
@@ -41,15 +43,20 @@ func (ix *Index) EndLoad() {
 		}
 		ix.markEcos(uint32(image), buffer)
 	}
+	// Runs of packages have nothing in common, and go side by side.
+	var group errgroup.Group
+	group.SetLimit(min(2, runtime.GOMAXPROCS(0)))
 	for from := 0; from < len(counts); {
 		to, sum := from, 0
 		for to < len(counts) && (to == from || sum+int(counts[to]) <= together) {
 			sum += int(counts[to])
 			to++
 		}
-		ix.fill(from, to, sum, counts)
+		first, last, places := from, to, sum
+		group.Go(func() error { ix.fill(first, last, places, counts); return nil })
 		from = to
 	}
+	_ = group.Wait() // none of them gives an error
 	ix.doubts.Store(nil)
 }
 

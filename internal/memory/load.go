@@ -27,14 +27,18 @@ type loading struct {
 func (m *Memory) load(ctx context.Context) error {
 	l := &loading{Memory: m, imports: map[int64]store.Import{}}
 	m.index.StartLoad()
+	q := startQueue()
 	seq, err := m.Store.Load(ctx, store.Sink{
-		Package: l.takePackage,
-		Image:   func(i store.Image) error { return l.flushThen(func() error { return m.image(i) }) },
-		Refusal: func(r store.Refusal) error { m.refusal(r); return nil },
-		Import:  l.takeImport,
-		Row:     l.takeRow,
-		VEX:     m.vex,
+		Package: queued(q, l.takePackage),
+		Image:   queued(q, func(i store.Image) error { return l.flushThen(func() error { return m.image(i) }) }),
+		Refusal: queued(q, func(r store.Refusal) error { m.refusal(r); return nil }),
+		Import:  queued(q, l.takeImport),
+		Row:     queued(q, l.takeRow),
+		VEX:     queued(q, m.vex),
 	})
+	if ended := q.end(); ended != nil {
+		err = ended
+	}
 	if err == nil {
 		err = l.flushPackages()
 	}
