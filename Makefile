@@ -108,6 +108,10 @@ test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with
 test-kills: build install-git install-unshare install-postgres ## kill -9 of the memory at random points, and a full disk: nothing lost, in part or twice
 	go test -tags kills -v -timeout 15m $$(test/packages.sh kills)
 
+.PHONY: test-questions
+test-questions: build install-git install-curl install-jq ## every question of the memory over images that hallmark release made, by CLI and by curl, with times
+	@GOCACHE="$$(go env GOCACHE)" GOPATH="$$(go env GOPATH)" test/questions.sh bin/hallmark
+
 .PHONY: test-terraform
 test-terraform: bin/peers/terraform bin/peers/terraform-provider-standin ## the real terraform on every root, over a stand-in for AWS
 	go test -tags terraform -v -run 'Terraform|OwnRoots|WeakRoots' ./test/terraform

@@ -18,6 +18,7 @@ var update = flag.Bool("update", false, "write the published schemas anew")
 // the component of the description that each is.
 var published = map[string]string{
 	"who-has": "WhoHas", "affected": "Affected", "image": "ImageReport", "licences": "Licences", "top": "Top", "explain": "Explanation",
+	"memory-diff": "Diff", // of hallmark diff with --server or --db
 }
 
 // The published schema of an answer must be that of the served description.
@@ -57,7 +58,7 @@ func TestPublishedSchemasAreTheServedOnes(t *testing.T) {
 		}
 	}
 	for short, component := range published {
-		check(short, map[string]any{"title": "The answer of hallmark " + short + " --json", "$ref": "#/$defs/" + component}, component)
+		check(short, map[string]any{"title": "The answer of hallmark " + strings.TrimPrefix(short, "memory-") + " --json, from a memory", "$ref": "#/$defs/" + component}, component)
 	}
 	check("ingest", map[string]any{
 		"title": "The answer of hallmark ingest --json", "type": "object", "additionalProperties": false, "required": []string{"schema", "results"},
