@@ -83,6 +83,7 @@ export HALLMARK_SERVER=$server
 echo "| question | by | ms | says |"
 echo "|---|---|--:|---|"
 row() { # QUESTION BY NANOSECONDS SAYS
+	# shellcheck disable=SC2016 # Markdown's backquotes
 	printf '| %s | %s | %d.%d | `%s` |\n' "$1" "$2" $(($3 / 1000000)) $(($3 / 100000 % 10)) "${4//|/\\|}"
 }
 # cli QUESTION STATUS JQ WORDS...: asks by the command line.
@@ -117,7 +118,8 @@ printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids
 config=sha256:$(sha256sum "$work/config" | cut -d' ' -f1)
 at=$(curl -sS -D - -o "$work/nothing" -X POST "http://$registry/v2/acme/app/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
 [[ $at == http* ]] || at=http://$registry$at
-mark=? && [[ $at != *\?* ]] || mark='&'
+mark='?'
+[[ $at != *\?* ]] || mark='&'
 curl -sSf -X PUT -H 'Content-Type: application/octet-stream' --data-binary "@$work/config" "$at${mark}digest=$config"
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%d},"layers":[]}' \
 	"$config" "$(wc -c <"$work/config")" >"$work/manifest"
