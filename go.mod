@@ -54,6 +54,7 @@ require (
 	github.com/tonistiigi/fsutil v0.0.0-20261103091533-a72de9dcf763 // image: sending the context to BuildKit
 	github.com/ulikunitz/xz v0.5.17 // advisory: archives
 	github.com/zclconf/go-cty v1.19.0 // tests: the types of Terraform variables
+	go.opentelemetry.io/proto/otlp v1.11.0 // tests: what a collector is sent
 	go.yaml.in/yaml/v3 v3.0.5 // advisory: OSV records in YAML
 	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog
 	golang.org/x/oauth2 v0.36.0 // oidc: logging in
@@ -389,7 +390,6 @@ require (
 	go.opentelemetry.io/otel/metric v1.46.0 // indirect
 	go.opentelemetry.io/otel/sdk/metric v1.46.0 // indirect
 	go.opentelemetry.io/otel/trace v1.46.0 // indirect
-	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	go.podman.io/image/v5 v5.41.2 // indirect
 	go.podman.io/storage v1.64.1 // indirect
 	go.uber.org/multierr v1.11.0 // indirect

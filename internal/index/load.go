@@ -70,16 +70,20 @@ func (ix *Index) fill(from, to, sum int, counts []uint32) {
 		next[n] = at
 		at += counts[from+n]
 	}
-	var buffer []uint32
 	for image := range ix.images {
-		buffer = ix.packagesOf(uint32(image), buffer[:0])
-		first, _ := slices.BinarySearch(buffer, uint32(from))
-		for _, id := range buffer[first:] {
-			if int(id) >= to {
+		// A list begins with its least package: what follows the run is not
+		// decoded.
+		list, id := ix.lists.get(ix.images[image].packages), uint64(0)
+		for len(list) > 0 {
+			step, n := uvarint(list)
+			if id += step; n <= 0 || id >= uint64(to) {
 				break
 			}
-			places[next[int(id)-from]] = uint32(image)
-			next[int(id)-from]++
+			if list = list[n:]; id >= uint64(from) {
+				at := &next[int(id)-from]
+				places[*at] = uint32(image)
+				*at++
+			}
 		}
 	}
 	for n := range next {

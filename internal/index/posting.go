@@ -156,7 +156,7 @@ func EncodeList(ids []uint32) []byte {
 func DecodeList(list []byte, ids []uint32) ([]uint32, error) {
 	last := uint64(0)
 	for len(list) > 0 {
-		step, n := binary.Uvarint(list)
+		step, n := uvarint(list)
 		if last += step; n <= 0 || step == 0 || last > 1<<32-1 {
 			return ids, errList
 		}
@@ -164,4 +164,12 @@ func DecodeList(list []byte, ids []uint32) ([]uint32, error) {
 		ids = append(ids, uint32(last))
 	}
 	return ids, nil
+}
+
+// uvarint is binary.Uvarint, faster for the many steps of one byte.
+func uvarint(list []byte) (uint64, int) {
+	if list[0] < 0x80 {
+		return uint64(list[0]), 1
+	}
+	return binary.Uvarint(list)
 }
