@@ -42,9 +42,9 @@ func newWebhook(t *testing.T) *webhook {
 // twice: who is killed after telling and before writing that down tells again.
 func (w *webhook) check(t *testing.T, c *checker) {
 	t.Helper()
-	s := c.open()
-	defer s.Close()
 	until(t, "all events are delivered", func() bool {
+		s := c.open()
+		defer s.Close()
 		events, err := s.Events(t.Context(), 10_000)
 		if err != nil {
 			t.Fatal(err)
@@ -65,6 +65,8 @@ func (w *webhook) check(t *testing.T, c *checker) {
 		}
 		return len(events) >= c.version
 	})
+	s := c.open()
+	defer s.Close()
 	events, err := s.Events(t.Context(), 10_000)
 	if err != nil {
 		t.Fatal(err)

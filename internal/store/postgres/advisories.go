@@ -2,11 +2,11 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hallmark-sh/hallmark/internal/hint"
@@ -15,8 +15,13 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/store"
 )
 
-// leaseTime is how long an import may be silent before another may begin.
-const leaseTime = time.Minute
+// leaseTime is how long after its process was last heard of an import holds off
+// another. An import renews its lease all the time, unless its rows stop coming
+// for as long as silence.
+const (
+	leaseTime = 15 * time.Second
+	silence   = 2 * time.Minute
+)
 
 // staged is how many rows of an import go into one transaction.
 const staged = 500
@@ -35,11 +40,12 @@ func scanImport(row scannable) (store.Import, error) {
 type importing struct {
 	*Store
 	store.Import
-	holder string
 	// live are the standing rows of the providers seen so far.
 	live  map[string]liveRow
 	whole map[string]bool
 	added map[string]bool
+	// moved is when the last row came, in microseconds.
+	moved atomic.Int64
 }
 
 type liveRow struct {
@@ -50,10 +56,16 @@ type liveRow struct {
 
 // Import takes advisory rows in; see store.Store.
 func (s *Store) Import(ctx context.Context, d store.Dataset, rows iter.Seq2[store.Row, error]) (store.Import, error) {
-	m := &importing{Store: s, Import: store.Import{Dataset: d}, holder: rand.Text(), live: map[string]liveRow{}, whole: map[string]bool{}, added: map[string]bool{}}
+	if !s.importing.TryLock() {
+		return store.Import{}, fmt.Errorf("importing advisories of %s: %w", d.Source, errRunning())
+	}
+	defer s.importing.Unlock()
+	m := &importing{Store: s, Import: store.Import{Dataset: d}, live: map[string]liveRow{}, whole: map[string]bool{}, added: map[string]bool{}}
 	err := m.begin(ctx)
 	if err == nil {
+		stop := m.heartbeat(ctx)
 		err = m.run(ctx, rows)
+		stop()
 		if err != nil {
 			err = errors.Join(err, m.abandon(context.WithoutCancel(ctx)))
 		}
@@ -64,9 +76,38 @@ func (s *Store) Import(ctx context.Context, d store.Dataset, rows iter.Seq2[stor
 	return m.Import, nil
 }
 
+func errRunning() error {
+	return hint.Add(fmt.Errorf("another import is running: %w", store.ErrBusy), "try again when it has ended; a dead one gives way after %s", leaseTime)
+}
+
+// heartbeat renews the lease until stop is called. That it could not is found
+// by the next piece of the import, which renews it too.
+func (m *importing) heartbeat(ctx context.Context) (stop func()) {
+	m.moved.Store(micro(time.Now()))
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(m.lease / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if time.Since(moment(m.moved.Load())) < silence {
+					_ = m.write(ctx, func(tx pgx.Tx) error { return m.renew(ctx, tx) })
+				}
+			}
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
 func (m *importing) run(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	var pending []store.Row
 	for row, err := range rows {
+		m.moved.Store(micro(time.Now()))
 		if err == nil {
 			err = row.Check()
 		}
@@ -105,12 +146,12 @@ func (m *importing) begin(ctx context.Context) error {
 		now := time.Now()
 		taken, err := tx.Exec(ctx, `INSERT INTO leases (name, holder, until) VALUES ('import', $1, $2)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-			WHERE leases.until < $3 OR leases.holder = excluded.holder`, m.holder, micro(now.Add(leaseTime)), micro(now))
+			WHERE leases.until < $3 OR leases.holder = excluded.holder`, m.holder, micro(now.Add(m.lease)), micro(now))
 		if err != nil {
 			return err
 		}
 		if taken.RowsAffected() == 0 {
-			return hint.Add(fmt.Errorf("another import is running: %w", store.ErrBusy), "try again when it has ended; a dead one gives way after %s", leaseTime)
+			return errRunning()
 		}
 		return nil
 	})
@@ -276,7 +317,7 @@ func (m *importing) release(ctx context.Context, tx pgx.Tx) error {
 
 // renew holds the lease for longer, and fails when another has taken it.
 func (m *importing) renew(ctx context.Context, tx pgx.Tx) error {
-	held, err := tx.Exec(ctx, `UPDATE leases SET until = $1 WHERE name = 'import' AND holder = $2`, micro(time.Now().Add(leaseTime)), m.holder)
+	held, err := tx.Exec(ctx, `UPDATE leases SET until = $1 WHERE name = 'import' AND holder = $2`, micro(time.Now().Add(m.lease)), m.holder)
 	if err != nil {
 		return err
 	}

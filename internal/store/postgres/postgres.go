@@ -13,6 +13,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,12 @@ const cached = 256 << 10
 type Store struct {
 	pool    *pgxpool.Pool
 	retries atomic.Int64
+	// holder is this store's name on leases, and importing is held by its one
+	// import: a lease of that name which nobody here holds is of an import that
+	// could not even clear up behind itself, as on a full disk.
+	holder    string
+	importing sync.Mutex
+	lease     time.Duration // leaseTime, but in tests
 
 	mu sync.Mutex
 	// numbers are committed packages by key.
@@ -73,7 +80,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening store %s: %w", place, err)
 	}
-	s := &Store{pool: pool, numbers: map[store.Key]number{}}
+	s := &Store{pool: pool, holder: rand.Text(), lease: leaseTime, numbers: map[store.Key]number{}}
 	if err := s.migrate(ctx); err != nil {
 		pool.Close()
 		if hint.Of(err) == "" {

@@ -9,6 +9,7 @@ package sqlite
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -38,6 +39,12 @@ type Store struct {
 	writer  *sql.DB // one connection
 	reader  *sql.DB
 	retries atomic.Int64
+	// holder is this store's name on leases, and importing is held by its one
+	// import: a lease of that name which nobody here holds is of an import that
+	// could not even clear up behind itself, as on a full disk.
+	holder    string
+	importing sync.Mutex
+	lease     time.Duration // leaseTime, but in tests
 
 	// writing serialises the writers of this process, and guards numbers.
 	writing sync.Mutex
@@ -74,7 +81,7 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if err := file.Close(); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, numbers: map[store.Key]number{}}
+	s := &Store{path: path, holder: rand.Text(), lease: leaseTime, numbers: map[store.Key]number{}}
 	if s.writer, err = connect(path, 1, "&_txlock=immediate"); err != nil {
 		return nil, err
 	}

@@ -90,6 +90,91 @@ func testOneImport(t *testing.T, open Open) {
 	}
 }
 
+// leased is a store whose lease a test can make short.
+type leased interface {
+	store.Store
+	SetLease(time.Duration)
+}
+
+// An import whose rows come slowly is not taken for dead.
+func testSlowImport(t *testing.T, open Open) {
+	s, other := open(t, "a").(leased), open(t, "a")
+	const lease = 200 * time.Millisecond
+	s.SetLease(lease)
+	_, err := s.Import(t.Context(), store.Dataset{Source: "slow", At: start}, func(yield func(store.Row, error) bool) {
+		if !yield(Row("x", 1, "a"), nil) {
+			return
+		}
+		enough := time.After(4 * lease)
+		for waiting := true; waiting; {
+			if _, err := other.Import(t.Context(), store.Dataset{Source: "other", At: start}, rowsOf(Row("y", 1, "a"))); !errors.Is(err, store.ErrBusy) {
+				t.Errorf("another import while a slow one runs: %v", err)
+				return
+			}
+			select {
+			case <-enough:
+				waiting = false
+			case <-time.After(lease / 10):
+			}
+		}
+		yield(Row("x", 2, "a"), nil)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if rows := Load(t, other).Rows; len(rows) != 2 {
+		t.Errorf("rows are %+v", rows)
+	}
+}
+
+// An import whose process is gone holds off another for the time of its lease,
+// and leaves nothing behind.
+func testDeadImport(t *testing.T, open Open) {
+	s, other := open(t, "a").(leased), open(t, "a")
+	doImport(t, other, false, Row("x", 1, "old"))
+	s.SetLease(500 * time.Millisecond)
+	_, err := s.Import(t.Context(), store.Dataset{Source: "dying", At: start}, func(yield func(store.Row, error) bool) {
+		for n := range 700 { // more than are staged at once
+			if !yield(Row("x", n, "dying"), nil) {
+				return
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		yield(Row("x", 700, "dying"), nil)
+	})
+	if err == nil {
+		t.Fatal("an import without a store went well")
+	}
+	busy := 0
+	for {
+		_, err = other.Import(t.Context(), store.Dataset{Source: "next", At: start}, rowsOf(Row("x", 2, "new")))
+		if !errors.Is(err, store.ErrBusy) {
+			break
+		}
+		busy++
+		<-time.After(20 * time.Millisecond)
+	}
+	if err != nil || busy == 0 {
+		t.Errorf("the next import was held off %d times, then %v", busy, err)
+	}
+	c := Load(t, other)
+	c.Check(t)
+	live := 0
+	for _, r := range c.Rows {
+		if string(r.Body) == "dying" {
+			t.Fatalf("a row of the dead import stands: %+v", r)
+		}
+		if r.Removed == 0 {
+			live++
+		}
+	}
+	if len(c.Imports) != 2 || live != 1 {
+		t.Errorf("%d imports, %d standing rows", len(c.Imports), live)
+	}
+}
+
 // What documents say must come back as it was, whatever it is.
 func testHostile(t *testing.T, open Open) {
 	s := open(t, "a")

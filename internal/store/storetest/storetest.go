@@ -26,7 +26,7 @@ func Run(t *testing.T, open Open) {
 	}{
 		{"Intake", testIntake}, {"Superseding", testSuperseding}, {"UnverifiedNeverWins", testUnverified},
 		{"Bounds", testBounds}, {"Retire", testRetire}, {"Refusals", testRefusals}, {"Notes", testNotes},
-		{"Import", testImport}, {"ImportThatFails", testImportFails}, {"OneImportAtATime", testOneImport},
+		{"Import", testImport}, {"ImportThatFails", testImportFails}, {"OneImportAtATime", testOneImport}, {"SlowImport", testSlowImport}, {"DeadImport", testDeadImport},
 		{"HostileText", testHostile}, {"VEX", testVEX}, {"Events", testEvents}, {"ChangeLog", testChangeLog},
 		{"Replicas", testReplicas}, {"Batcher", testBatcher}, {"Copy", testCopy}, {"Reopen", testReopen},
 	} {
