@@ -12,7 +12,7 @@ import (
 // less than half of it, so that every round before is work for nothing: an
 // eighth of the release's CPU time. Together with the program itself it is
 // what the largest of the programs takes that a release stands in for.
-const spareMemory = 200 << 20
+const spareMemory = 176 << 20
 
 // collectLate keeps the garbage collector from starting before spareMemory is
 // full. Once so much is alive that it would run again and again against that
