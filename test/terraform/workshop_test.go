@@ -40,6 +40,10 @@ func newWorkshop(t *testing.T, from string) *workshop {
 	if err := os.CopyFS(w.tree, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
+	// The example reads the charts that stand beside the tree.
+	if err := os.CopyFS(filepath.Join(dir, "charts"), os.DirFS("../../charts")); err != nil {
+		t.Fatal(err)
+	}
 	var providers map[string]struct {
 		Version string `json:"version"`
 	}

@@ -4,6 +4,8 @@
 # can be moved. So charts.sh pulls by digest once, and each release below refuses an archive that is another.
 
 locals {
+  # What hallmark ships for clusters.
+  shipped = "${path.root}/../../../charts"
   archives = { for k, c in var.charts : k => {
     path    = "${path.root}/${c.archive}"
     matches = try(filesha256("${path.root}/${c.archive}") == c.sha256, false)
@@ -18,18 +20,15 @@ resource "helm_release" "kyverno" {
   timeout   = 600
   atomic    = true
 
-  values = concat([yamlencode({
-    # Three, spread over zones, so that a lost zone neither stops deployments nor lets anything through.
+  # First what the policies need: the size of the cache, and exceptions from Kyverno's own namespace and from no other.
+  values = concat([file("${local.shipped}/kyverno-values.yaml"), yamlencode({
+    # Spread over zones, so that a lost zone neither stops deployments nor lets anything through.
     admissionController = {
-      replicas                  = 3
-      podDisruptionBudget       = { enabled = true, minAvailable = 2 }
       topologySpreadConstraints = [{ maxSkew = 1, topologyKey = "topology.kubernetes.io/zone", whenUnsatisfiable = "ScheduleAnyway", labelSelector = { matchLabels = { "app.kubernetes.io/component" = "admission-controller" } } }]
       serviceMonitor            = { enabled = true }
     }
     backgroundController = { serviceMonitor = { enabled = true } }
     reportsController    = { serviceMonitor = { enabled = true } }
-    # An exception would let an image past; there are none.
-    features = { policyExceptions = { enabled = false } }
   })], var.values.kyverno)
 
   lifecycle {
@@ -79,11 +78,11 @@ resource "helm_release" "kube_prometheus_stack" {
 resource "helm_release" "policies" {
   name      = "hallmark-policies"
   namespace = kubernetes_namespace_v1.system["kyverno"].metadata[0].name
-  chart     = "${path.root}/charts/policies"
-  version   = "1.0.0"
+  chart     = "${local.shipped}/hallmark-policies"
+  version   = "0.1.0"
   atomic    = true
 
-  values = [yamlencode({ documents = file(var.policies) })]
+  values = [yamlencode({ documents = file(var.policies), sha256 = filesha256(var.policies) })]
 
   depends_on = [helm_release.kyverno]
 }

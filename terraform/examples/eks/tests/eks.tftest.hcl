@@ -81,8 +81,12 @@ run "the_parts_fit" {
     error_message = "the policies are not handed on as they are"
   }
   assert {
-    condition     = !yamldecode(helm_release.kyverno.values[0]).features.policyExceptions.enabled
-    error_message = "Kyverno takes exceptions"
+    condition     = yamldecode(helm_release.kyverno.values[0]).features.policyExceptions.namespace == "kyverno" && !can(yamldecode(helm_release.kyverno.values[1]).features)
+    error_message = "Kyverno takes exceptions from everywhere"
+  }
+  assert {
+    condition     = tonumber(yamldecode(helm_release.kyverno.values[0]).admissionController.container.extraArgs.imageVerifyCacheMaxSize) > 1000000
+    error_message = "Kyverno's cache is too small to keep an attestation"
   }
 }
 
