@@ -108,6 +108,11 @@ test-postgres: install-postgres ## the memory's store on a real PostgreSQL, with
 test-kills: build install-git install-unshare install-postgres ## kill -9 of the memory at random points, and a full disk: nothing lost, in part or twice
 	go test -tags kills -v -timeout 15m $$(test/packages.sh kills)
 
+.PHONY: test-rules
+test-rules: install-promtool ## the alerts of charts/hallmark: when they fire, and when not
+	promtool check rules charts/hallmark/rules/*.yaml
+	promtool test rules test/rules/*_test.yaml
+
 .PHONY: test-questions
 test-questions: build install-git install-curl install-jq ## every question of the memory over images that hallmark release made, by CLI and by curl, with times
 	@GOCACHE="$$(go env GOCACHE)" GOPATH="$$(go env GOPATH)" test/questions.sh bin/hallmark
@@ -227,7 +232,7 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare install-containerd
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare install-containerd install-promtool
 install-git:
 	@test/install.sh git=git
 install-curl:
@@ -242,6 +247,8 @@ install-containerd:
 	@test/install.sh containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins
 install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
+install-promtool:
+	@test/install.sh promtool=prometheus
 install-jq:
 	@test/install.sh jq=jq
 install-debootstrap:

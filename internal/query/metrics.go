@@ -20,7 +20,7 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/memory"
 )
 
-// Metrics are the service's, in a registry of their own. docs/memory.md lists
+// Metrics are the service's, in a registry of their own. docs/observing.md lists
 // them; their names are a promise.
 type Metrics struct {
 	registry *prometheus.Registry
