@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node ./...
-	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node ./...
+	go vet -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node,rules ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node,rules ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
@@ -109,9 +109,10 @@ test-kills: build install-git install-unshare install-postgres ## kill -9 of the
 	go test -tags kills -v -timeout 15m $$(test/packages.sh kills)
 
 .PHONY: test-rules
-test-rules: install-promtool ## the alerts of charts/hallmark: when they fire, and when not
+test-rules: install-prometheus ## when the alerts fire; and each query of the dashboards, of a real Prometheus
 	promtool check rules charts/hallmark/rules/*.yaml
 	promtool test rules test/rules/*_test.yaml
+	go test -tags rules -v -timeout 5m -run TestDashboards $$(test/packages.sh rules)
 
 .PHONY: test-questions
 test-questions: build install-git install-curl install-jq ## every question of the memory over images that hallmark release made, by CLI and by curl, with times
@@ -232,7 +233,7 @@ bin/tools/%: tools/go.mod
 	cd tools && go build -o $(CURDIR)/$@ "$$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')"
 	@touch $@
 
-.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare install-containerd install-promtool
+.PHONY: install-git install-curl install-gcc install-shellcheck install-docker install-debootstrap install-postgres install-jq install-unshare install-containerd install-prometheus
 install-git:
 	@test/install.sh git=git
 install-curl:
@@ -247,8 +248,8 @@ install-containerd:
 	@test/install.sh containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins
 install-docker:
 	@test/install.sh dockerd=docker.io unshare=util-linux
-install-promtool:
-	@test/install.sh promtool=prometheus
+install-prometheus:
+	@test/install.sh promtool=prometheus prometheus=prometheus
 install-jq:
 	@test/install.sh jq=jq
 install-debootstrap:

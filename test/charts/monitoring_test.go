@@ -3,7 +3,9 @@
 package charts
 
 import (
+	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,5 +54,43 @@ func TestAlertsAreRendered(t *testing.T) {
 	}
 	if !seen {
 		t.Error("no PrometheusRule was rendered")
+	}
+}
+
+// TestDashboardsAreRendered holds that each dashboard comes in a ConfigMap of its own, word for word.
+func TestDashboardsAreRendered(t *testing.T) {
+	got, err := render(t, chart("hallmark"), "--values", values("sqlite"), "--set", "dashboards.enabled=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../charts/hallmark/dashboards/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, document := range strings.Split(got, "\n---\n") {
+		var o struct {
+			Kind     string
+			Metadata struct{ Labels map[string]string }
+			Data     map[string]string
+		}
+		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind == "ConfigMap" && o.Metadata.Labels["grafana_dashboard"] == "1" {
+			maps.Copy(seen, o.Data)
+		}
+	}
+	if len(files) == 0 || len(seen) != len(files) {
+		t.Errorf("%d dashboards were rendered of %d", len(seen), len(files))
+	}
+	for _, file := range files {
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), seen[filepath.Base(file)]); diff != "" {
+			t.Errorf("%s (-file +rendered):\n%s", file, diff)
+		}
 	}
 }
