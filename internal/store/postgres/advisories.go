@@ -80,28 +80,13 @@ func errRunning() error {
 	return hint.Add(fmt.Errorf("another import is running: %w", store.ErrBusy), "try again when it has ended; a dead one gives way after %s", leaseTime)
 }
 
-// heartbeat renews the lease until stop is called. That it could not is found
-// by the next piece of the import, which renews it too.
+// heartbeat renews the lease until stop is called.
 func (m *importing) heartbeat(ctx context.Context) (stop func()) {
 	m.moved.Store(micro(time.Now()))
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(m.lease / 4)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if time.Since(moment(m.moved.Load())) < silence {
-					_ = m.write(ctx, func(tx pgx.Tx) error { return m.renew(ctx, tx) })
-				}
-			}
-		}
-	}()
-	return func() { cancel(); <-ended }
+	alive := func() bool { return time.Since(moment(m.moved.Load())) < silence }
+	return store.Heartbeat(ctx, m.lease/4, alive, func(ctx context.Context) error {
+		return m.write(ctx, func(tx pgx.Tx) error { return m.renew(ctx, tx) })
+	})
 }
 
 func (m *importing) run(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
