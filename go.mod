@@ -61,7 +61,7 @@ require (
 	golang.org/x/sync v0.23.0 // stages side by side
 	golang.org/x/sys v0.48.0 // source: times of links
 	golang.org/x/term v0.46.0 // cli: is it a terminal
-	golang.org/x/time v0.16.0 // query: bounds of rate
+	golang.org/x/time v0.16.0 // query: bounds of rate; cli: the pace of progress
 	golang.org/x/tools v0.50.0 // demo: txtar
 	google.golang.org/grpc v1.84.0 // image: BuildKit's session
 	google.golang.org/protobuf v1.36.12 // sign, localtrust: bundles as JSON

@@ -81,7 +81,7 @@ func (a *app) importDatabase(ctx context.Context, client *query.Client, from str
 	return client.Import(ctx, d, func(yield func(vulnerability.Record) error) error {
 		return advisory.Records(ctx, dir, func(r vulnerability.Record) error {
 			if n++; n%1000 == 0 {
-				a.screen.progress("import", fmt.Sprintf("%d advisories", n), time.Since(start))
+				a.screen.count("import", fmt.Sprintf("%d advisories", n), time.Since(start))
 			}
 			return yield(r)
 		})

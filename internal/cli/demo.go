@@ -65,7 +65,7 @@ func (a *app) demo(ctx context.Context, dir, listen string) error {
 		Released: a.showReleased,
 		Verified: a.showVerified,
 		Tried:    a.showAttempt,
-		Progress: func(s release.Step) { a.screen.progress(s.Stage, s.Text, time.Since(began)) },
+		Progress: func(s release.Step) { a.screen.step(s, time.Since(began)) },
 	})
 	if err != nil {
 		return err

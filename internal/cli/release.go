@@ -134,7 +134,7 @@ func (a *app) release(ctx context.Context, dir string, f releaseFlags) error {
 		Signer:     rooms.signer,
 		Anchor:     rooms.anchor,
 		Now:        time.Now,
-		Progress:   func(s release.Step) { a.screen.progress(s.Stage, s.Text, time.Since(began)) },
+		Progress:   func(s release.Step) { a.screen.step(s, time.Since(began)) },
 	})
 	return a.answerRelease(p, f, result, err)
 }

@@ -25,6 +25,9 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+	"golang.org/x/time/rate"
+
+	"github.com/hallmark-sh/hallmark/internal/release"
 )
 
 // Streams are the standard streams of one run.
@@ -49,6 +52,9 @@ type screen struct {
 	colourOut, colourErr bool
 	lines                bool // progress as plain lines
 
+	// counting lets through what a person can read of a count that grows.
+	counting rate.Sometimes
+
 	mu      sync.Mutex
 	showing bool // an unfinished progress line stands on the terminal
 }
@@ -60,7 +66,17 @@ func newScreen(std Streams, env environment) *screen {
 		colourOut: colour && std.OutTTY,
 		colourErr: colour && std.ErrTTY,
 		lines:     env.get("CI") == "true" && !std.ErrTTY,
+		counting:  rate.Sometimes{Interval: pace(std.ErrTTY)},
 	}
+}
+
+// pace is how long to wait between two signs of the same count: a terminal
+// rewrites one line, a log keeps them all.
+func pace(terminal bool) time.Duration {
+	if terminal {
+		return 100 * time.Millisecond
+	}
+	return 5 * time.Second
 }
 
 // paint is an SGR colour code.
@@ -146,6 +162,20 @@ func (s *screen) progress(stage, text string, elapsed time.Duration) {
 		fmt.Fprintf(s.Err, "\r\x1b[2K%s", colour(s.colourErr, dim, fmt.Sprintf("%6.1fs  %s", elapsed.Seconds(), line)))
 		s.showing = true
 	}
+}
+
+// count shows a count that grows: the first, and then one now and again.
+func (s *screen) count(stage, text string, elapsed time.Duration) {
+	s.counting.Do(func() { s.progress(stage, text, elapsed) })
+}
+
+// step shows what a release says of itself.
+func (s *screen) step(told release.Step, elapsed time.Duration) {
+	if told.Counting {
+		s.count(told.Stage, told.Text, elapsed)
+		return
+	}
+	s.progress(told.Stage, told.Text, elapsed)
 }
 
 func (s *screen) endProgress() {

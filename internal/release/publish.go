@@ -98,7 +98,10 @@ func (r *run) pushAndSign(ctx context.Context, p *plan) error {
 }
 
 func (r *run) pushed(p registry.Progress) {
-	r.step("push", "%d of %d bytes; %d of %d blobs were there", p.Sent, p.Total, p.Present, p.Blobs)
+	if r.Progress != nil {
+		text := fmt.Sprintf("%d of %d bytes; %d of %d blobs were there", p.Sent, p.Total, p.Present, p.Blobs)
+		r.Progress(Step{Stage: "push", Text: text, Counting: true})
+	}
 }
 
 // attach stores the new bundles beside every digest that lacks them, after one

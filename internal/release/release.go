@@ -73,6 +73,9 @@ type Step struct {
 	// tag.
 	Stage string
 	Text  string
+	// Counting says that this is one of very many about the same work, of
+	// which any may be left out.
+	Counting bool
 }
 
 // Result is what a release made and found. It is filled as far as the release
@@ -165,6 +168,6 @@ func MayStart(src source.Source, allowDirty bool) error {
 
 func (r *run) step(stage, format string, args ...any) {
 	if r.Progress != nil {
-		r.Progress(Step{stage, fmt.Sprintf(format, args...)})
+		r.Progress(Step{Stage: stage, Text: fmt.Sprintf(format, args...)})
 	}
 }
