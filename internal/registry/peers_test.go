@@ -116,8 +116,10 @@ func TestDistribution(t *testing.T) {
 			t.Fatal(err)
 		}
 		whole(t, d)
-		if posts, patches := server.Count("POST", "/blobs/uploads/"), server.Count("PATCH", "/blobs/uploads/"); posts != 2 || patches != 3 {
-			t.Errorf("began %d uploads and sent %d chunks, want 2 and 3: it must go on where it broke", posts, patches)
+		// Beginning anew takes another POST. Asked how far it is, the registry may still be writing what came before the
+		// line broke; it then refuses the next chunk and is asked again, which takes one more PATCH.
+		if posts, patches := server.Count("POST", "/blobs/uploads/"), server.Count("PATCH", "/blobs/uploads/"); posts != 2 || patches < 3 {
+			t.Errorf("began %d uploads and sent %d chunks, want 2 and at least 3: it must go on where it broke", posts, patches)
 		}
 	})
 	t.Run("lost answers", func(t *testing.T) {
