@@ -45,7 +45,7 @@ var doors = map[string]string{
 	"internal/sign":            "internal/evidence internal/hint internal/oidc internal/trust",
 	"internal/localtrust":      "internal/hint internal/oidc internal/policy internal/trust",
 	"internal/localregistry":   "internal/hint",
-	"internal/verify":          "internal/evidence internal/finding internal/hint internal/policy internal/provenance internal/registry internal/sbom internal/trust internal/verdict",
+	"internal/verify":          "internal/evidence internal/finding internal/hint internal/image internal/policy internal/provenance internal/registry internal/sbom internal/trust internal/verdict",
 
 	"internal/component":     "",
 	"internal/vulnerability": "internal/finding",

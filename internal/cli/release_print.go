@@ -184,19 +184,22 @@ func (a *app) printRefusals(d gate.Decision) {
 
 // printChecks prints a verdict, one line a link.
 func (a *app) printChecks(v verdict.Verdict) {
-	words := map[verdict.Outcome]struct {
-		word string
-		in   paint
-	}{verdict.Pass: {"pass", green}, verdict.Fail: {"FAIL", red}, verdict.Unknown: {"UNKNOWN", yellow}}
 	for _, c := range v.Checks {
-		w, ok := words[c.Outcome]
-		if !ok {
-			w.word = "UNKNOWN"
-		}
-		a.screen.printf("  %-11s %-7s  %s\n", clean(c.Name), a.screen.out(w.in, w.word), clean(c.Reason))
-		if c.Outcome != verdict.Pass && c.Next != "" {
-			a.screen.printf("  %-11s          next: %s\n", "", clean(c.Next))
-		}
+		a.printCheck(c)
+	}
+}
+
+func (a *app) printCheck(c verdict.Check) {
+	word, in := "UNKNOWN", yellow
+	switch c.Outcome {
+	case verdict.Pass:
+		word, in = "pass", green
+	case verdict.Fail:
+		word, in = "FAIL", red
+	}
+	a.screen.printf("  %-11s %-7s  %s\n", clean(c.Name), a.screen.out(in, word), clean(c.Reason))
+	if c.Outcome != verdict.Pass && c.Next != "" {
+		a.screen.printf("  %-11s          next: %s\n", "", clean(c.Next))
 	}
 }
 

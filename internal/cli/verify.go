@@ -30,6 +30,7 @@ type verifyFlags struct {
 	offline          bool
 	allowDirty       bool
 	save             string
+	explain          bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -42,11 +43,16 @@ in hallmark.yaml, or by the identity given with flags: the signature by the name
 of its predicate, the SBOM, the scan, the provenance, and the provenance against
 the certificate that signed it. Anything unknown is not a pass.
 
+With --explain every link comes with the facts behind it: whose certificate, by
+which log entry or timestamp it is dated, which predicates were found, on which
+digest, and why one that was found does not count.
+
 With --bundle it judges evidence from files and needs no registry; with --offline
 it needs no network at all. A FILE is verified by the bundle that signs it.
 
 Exit codes: 0 proven; 3 not proven; 1 could not be judged.`,
 		Example: `  hallmark verify ghcr.io/acme/app:4f2c9d1…                 by hallmark.yaml
+  hallmark verify ghcr.io/acme/app@sha256:… --explain        why, link by link
   hallmark verify ghcr.io/acme/app@sha256:… --json
   hallmark verify ghcr.io/acme/app@sha256:… --save evidence.jsonl
   hallmark verify ghcr.io/acme/app@sha256:… --offline --bundle evidence.jsonl --trusted-root root.json
@@ -63,6 +69,7 @@ Exit codes: 0 proven; 3 not proven; 1 could not be judged.`,
 	flags.StringVar(&f.key, "key", "", "PEM public key `file`, for a file signed with a key")
 	flags.BoolVar(&f.offline, "offline", false, "use no network: an IMAGE by digest, its --bundle files, and a root that is on this machine")
 	flags.BoolVar(&f.allowDirty, "allow-dirty", false, "accept an image made from a working tree that was not exactly its commit")
+	flags.BoolVar(&f.explain, "explain", false, "tell the facts behind every link, and all evidence found, whether it counts or not")
 	flags.StringVar(&f.save, "save", "", "also write the image's evidence to `file`, for --offline")
 	return cmd
 }
@@ -76,11 +83,14 @@ func (a *app) verify(ctx context.Context, subject string, f verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	if a.flags.json {
+	switch {
+	case a.flags.json:
 		if err := a.screen.json(judged); err != nil {
 			return err
 		}
-	} else {
+	case f.explain:
+		a.printExplained(judged)
+	default:
 		a.printVerdict(judged)
 	}
 	if !judged.Passed() {
@@ -96,12 +106,16 @@ func isFile(subject string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func (a *app) printVerdict(v verdict.Verdict) {
+func (a *app) printOutcome(v verdict.Verdict) {
 	word := a.screen.out(green, "PROVEN")
 	if !v.Passed() {
 		word = a.screen.out(red, "NOT PROVEN")
 	}
 	a.screen.printf("%s  %s\n", word, clean(v.Subject))
+}
+
+func (a *app) printVerdict(v verdict.Verdict) {
+	a.printOutcome(v)
 	a.printChecks(v)
 	if a.flags.verbose {
 		for _, c := range v.Checks {
@@ -115,7 +129,7 @@ func (a *app) printVerdict(v verdict.Verdict) {
 // verifyOptions says what to judge by: the policy file, or what flags put in
 // its place.
 func (a *app) verifyOptions(ctx context.Context, f verifyFlags) (verify.Options, error) {
-	o := verify.Options{Now: time.Now(), AllowDirty: f.allowDirty}
+	o := verify.Options{Now: time.Now(), AllowDirty: f.allowDirty, Explain: f.explain}
 	byFlags := f.identity != "" || f.issuer != "" || f.key != ""
 	if f.key == "" && byFlags && (f.identity == "" || f.issuer == "") {
 		err := errors.New("--certificate-identity and --certificate-oidc-issuer go together")

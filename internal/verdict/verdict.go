@@ -53,7 +53,60 @@ type Verdict struct {
 	// empty when the policy came from flags.
 	PolicyDigest string  `json:"policyDigest,omitempty"`
 	Checks       []Check `json:"checks"`
+	// Carriers are the digests that were looked at for evidence, with all that
+	// was found on each: the subject first, then the platforms of an index.
+	// They are there when an explanation was asked for, and decide nothing.
+	Carriers []Carrier `json:"carriers,omitempty"`
 }
+
+// Carrier is one digest and the evidence found on it.
+type Carrier struct {
+	Digest string `json:"digest"`
+	// Platform is os/arch[/variant] for a platform of an index, and empty for
+	// the subject itself.
+	Platform string `json:"platform,omitempty"`
+	// Outcome is whether this digest alone passes the policy, and Reason the
+	// first thing that keeps it from it.
+	Outcome Outcome  `json:"outcome"`
+	Reason  string   `json:"reason,omitempty"`
+	Bundles []Bundle `json:"bundles"`
+}
+
+// Bundle is one piece of evidence as it was found, whether or not it counts.
+type Bundle struct {
+	// Kind is the link it could speak for, signature, sbom, scan or
+	// provenance; or vex, or other.
+	Kind          string `json:"kind"`
+	PredicateType string `json:"predicateType"`
+	// Counts says that it is genuine, about this digest and by the policy's
+	// identity; Code and Reason say why not.
+	Counts bool   `json:"counts"`
+	Code   string `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Identity and Issuer are the certificate's; empty for a bundle that is
+	// not genuine, of which nothing is believed.
+	Identity string  `json:"identity,omitempty"`
+	Issuer   string  `json:"issuer,omitempty"`
+	Stamps   []Stamp `json:"stamps,omitempty"`
+}
+
+// Stamp is one witness of when a bundle was signed.
+type Stamp struct {
+	// By is ByLog or ByAuthority.
+	By string `json:"by"`
+	// At is the time; absent for a log that gives its entries none.
+	At *time.Time `json:"at,omitempty"`
+	// LogIndex is the entry's number in the log.
+	LogIndex *int64 `json:"logIndex,omitempty"`
+	// URI is where the authority is found, where the trust root says it.
+	URI string `json:"uri,omitempty"`
+}
+
+// The witnesses of a time.
+const (
+	ByLog       = "transparency-log"
+	ByAuthority = "timestamp-authority"
+)
 
 // Passed says that there is at least one check and every check passed.
 func (v Verdict) Passed() bool {

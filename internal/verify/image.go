@@ -43,6 +43,13 @@ func Prove(ctx context.Context, reg *registry.Client, ref name.Reference, o Opti
 	if tag, ok := ref.(name.Tag); ok {
 		p.checks = append(p.checks, p.checkTag(tag.TagStr())...)
 	}
+	if o.Explain && found.MediaType.IsIndex() {
+		members, err := platforms(ctx, reg, image, o)
+		if err != nil {
+			return verdict.Verdict{}, Proof{}, fmt.Errorf("looking at the platforms of %s: %w", image, err)
+		}
+		p.carriers = append(p.carriers, members...)
+	}
 	v := p.named(image)
 	if !v.Passed() {
 		return v, Proof{}, nil

@@ -45,6 +45,9 @@ type Options struct {
 	Now time.Time
 	// AllowDirty lets a provenance pass that says its source was changed.
 	AllowDirty bool
+	// Explain adds to the verdict all that was found and whether it counts; of
+	// an index, Image then looks at each platform too, which takes requests.
+	Explain bool
 }
 
 // Judge judges the evidence about one image manifest or index. It looks at the
@@ -57,13 +60,16 @@ func Judge(subject v1.Hash, signed []evidence.Signed, o Options) verdict.Verdict
 type opinion struct {
 	Options
 	subject v1.Hash
-	// witnesses are the bundles of wanted kinds, each judged on its own.
-	witnesses []witness
+	// heard are all bundles, and witnesses those of wanted kinds, each judged
+	// on its own.
+	heard, witnesses []witness
 	// asides are facts about what was found and not judged.
 	asides []verdict.Detail
 	// accounts are the provenances among the witnesses, read and compared.
 	accounts []account
 	checks   []verdict.Check
+	// carriers explain the checks, when asked for.
+	carriers []verdict.Carrier
 }
 
 func judge(subject v1.Hash, signed []evidence.Signed, old []registry.Legacy, o Options) *opinion {
@@ -79,6 +85,9 @@ func judge(subject v1.Hash, signed []evidence.Signed, old []registry.Legacy, o O
 		if p.wants(link.name) {
 			p.checks = append(p.checks, link.check()...)
 		}
+	}
+	if o.Explain {
+		p.carriers = []verdict.Carrier{p.carrier("")}
 	}
 	return p
 }
@@ -121,6 +130,7 @@ func (p *opinion) verdict() verdict.Verdict {
 		At:           p.Now.UTC(),
 		PolicyDigest: p.Policy.Digest,
 		Checks:       p.checks,
+		Carriers:     p.carriers,
 	}
 }
 
@@ -167,6 +177,7 @@ func (p *opinion) hear(all []offered) {
 		})
 	}
 	group.Wait()
+	p.heard = results
 	others := map[string]int{}
 	for _, w := range results {
 		if w.isWanted() {

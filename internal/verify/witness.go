@@ -15,15 +15,17 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/evidence"
 	"github.com/hallmark-sh/hallmark/internal/policy"
+	"github.com/hallmark-sh/hallmark/internal/verdict"
 )
 
 // witness is one bundle, judged on its own.
 type witness struct {
 	predicateType string
-	// statement, certificate and signedAt are set for an accepted witness
-	// only; the certificate is also set when only its identity is another.
+	// statement and signedAt are set for an accepted witness only; certificate
+	// and stamps also when only its identity is another.
 	statement   evidence.Statement
 	certificate certificate.Summary
+	stamps      []verdict.Stamp
 	signedAt    time.Time
 	// legacy says that it came in the format of cosign 2.
 	legacy bool
@@ -126,7 +128,7 @@ func (c *court) hear(subject v1.Hash, predicateType string, read func() (exhibit
 		w.refusal = no
 		return w
 	}
-	w.certificate = *result.Signature.Certificate
+	w.certificate, w.stamps = *result.Signature.Certificate, stamps(x, result)
 	if w.refusal = c.ours(w.certificate, c.Policy.Identity); w.refusal != nil {
 		return w
 	}
