@@ -9,15 +9,15 @@ import (
 func (a *app) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Check the policy file, render it for a cluster, and try it",
+		Short: "Check the policy file, render it for a cluster, try it, and lint what a cluster has",
 		Long: `hallmark.yaml says what a release must be: where its image lives, how it is
 built, what the gate refuses, who may sign, which roots are trusted and which
 evidence must exist. Release and verify read the same file.`,
-		Example: "  hallmark policy check\n  hallmark policy render -o policies/\n  hallmark policy test -f deploy/\n  hallmark policy schema > hallmark.schema.json",
+		Example: "  hallmark policy check\n  hallmark policy render -o policies/\n  hallmark policy test -f deploy/\n  hallmark policy lint policies/\n  hallmark policy schema > hallmark.schema.json",
 		Args:    a.noVerb,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.policyCheckCommand(), a.policyRenderCommand(), a.policyTestCommand(), &cobra.Command{
+	cmd.AddCommand(a.policyCheckCommand(), a.policyRenderCommand(), a.policyTestCommand(), a.policyLintCommand(), &cobra.Command{
 		Use:     "schema",
 		Short:   "Print the JSON Schema of hallmark.yaml, for editors",
 		Example: "  hallmark policy schema > hallmark.schema.json",

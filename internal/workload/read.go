@@ -1,20 +1,12 @@
 package workload
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-)
 
-const (
-	// MaxSize bounds the manifests of one file or stream, in bytes.
-	MaxSize = 128 << 20
-	// maxDepth bounds Lists within Lists.
-	maxDepth = 8
+	"github.com/hallmark-sh/hallmark/internal/manifest"
 )
 
 // Read takes the workloads from manifests in YAML or JSON, of any number of
@@ -22,118 +14,74 @@ const (
 // namespace is in the given one. An error names the file and the line, and
 // nothing is given then.
 func Read(name string, r io.Reader, namespace string) (List, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	objects, err := manifest.Read(name, r)
 	if err != nil {
-		return List{}, fmt.Errorf("reading %s: %w", name, err)
+		return List{}, err
 	}
-	if len(data) > MaxSize {
-		return List{}, fmt.Errorf("reading %s: more than %d bytes", name, MaxSize)
-	}
-	rd := reader{name: name, namespace: namespace}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	for {
-		var doc yaml.Node
-		err := dec.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			return rd.list, nil
-		}
+	list := List{Objects: len(objects)}
+	for _, o := range objects {
+		rd := reader{o, namespace}
+		w, err := rd.workload()
 		if err != nil {
-			return List{}, fmt.Errorf("reading %s: not YAML: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		if len(doc.Content) == 0 || isNull(doc.Content[0]) {
-			continue // a comment, as Helm leaves between documents
-		}
-		if err := rd.object(doc.Content[0], 0); err != nil {
 			return List{}, err
 		}
+		if w != nil {
+			list.Workloads = append(list.Workloads, *w)
+		}
 	}
+	return list, nil
 }
 
+// reader reads one object.
 type reader struct {
-	name, namespace string
-	list            List
+	manifest.Object
+	namespace string
 }
 
-func (r *reader) wrong(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("%s:%d: %s", r.name, n.Line, fmt.Sprintf(format, args...))
-}
-
-func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
-func (r *reader) object(n *yaml.Node, depth int) error {
-	if n.Kind != yaml.MappingNode {
-		return r.wrong(n, "this is no Kubernetes object: it must be keys with values")
-	}
-	if depth > maxDepth {
-		return r.wrong(n, "lists are within lists more than %d deep", maxDepth)
-	}
-	kind, err := r.text(n, "kind")
-	if err != nil {
-		return err
-	}
-	version, err := r.text(n, "apiVersion")
-	if err != nil {
-		return err
-	}
-	if kind == "" || version == "" {
-		return r.wrong(n, "this is no Kubernetes object: it has no apiVersion and kind")
-	}
-	items, err := r.at(n, "items")
-	if err != nil {
-		return err
-	}
-	if strings.HasSuffix(kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
-		for _, item := range items.Content {
-			if err := r.object(resolve(item), depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	r.list.Objects++
-	return r.workload(n, kind)
-}
-
-func (r *reader) workload(n *yaml.Node, kind string) error {
-	spec, err := r.podSpec(n, kind)
+// workload gives nil for an object that runs no images.
+func (r *reader) workload() (*Workload, error) {
+	spec, err := r.podSpec(r.Node, r.Kind)
 	if err != nil || spec == nil {
-		return err
+		return nil, err
 	}
-	w := Workload{Kind: kind, Namespace: r.namespace, File: r.name, Line: n.Line}
-	meta, err := r.at(n, "metadata")
-	if err != nil {
-		return err
-	}
-	if meta != nil {
-		if w.Name, err = r.text(meta, "name"); err != nil {
-			return err
-		}
-		if w.Name == "" {
-			if w.Name, err = r.text(meta, "generateName"); err != nil {
-				return err
-			}
-		}
-		namespace, err := r.text(meta, "namespace")
-		if err != nil {
-			return err
-		}
-		if namespace != "" {
-			w.Namespace = namespace
-		}
-		if w.Labels, err = r.labels(meta); err != nil {
-			return err
-		}
+	w := Workload{Kind: r.Kind, Namespace: r.namespace, File: r.File, Line: r.Node.Line}
+	if err := r.identify(&w); err != nil {
+		return nil, err
 	}
 	for _, place := range []struct {
 		key  string
 		role Role
 	}{{"containers", Main}, {"initContainers", Init}, {"ephemeralContainers", Ephemeral}} {
 		if err := r.containers(&w, spec, place.key, place.role); err != nil {
+			return nil, err
+		}
+	}
+	return &w, nil
+}
+
+// identify reads who the object is.
+func (r *reader) identify(w *Workload) error {
+	meta, err := r.At(r.Node, "metadata")
+	if err != nil || meta == nil {
+		return err
+	}
+	if w.Name, err = r.Text(meta, "name"); err != nil {
+		return err
+	}
+	if w.Name == "" {
+		if w.Name, err = r.Text(meta, "generateName"); err != nil {
 			return err
 		}
 	}
-	r.list.Workloads = append(r.list.Workloads, w)
-	return nil
+	namespace, err := r.Text(meta, "namespace")
+	if err != nil {
+		return err
+	}
+	if namespace != "" {
+		w.Namespace = namespace
+	}
+	w.Labels, err = r.labels(meta)
+	return err
 }
 
 // podSpec gives the spec of the Pods that an object is or makes; nil for an
@@ -151,14 +99,14 @@ func (r *reader) podSpec(n *yaml.Node, kind string) (*yaml.Node, error) {
 	}
 	// A custom kind that has a Pod template where Kubernetes' own have theirs.
 	for _, path := range [][]string{{"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
-		spec, err := r.at(n, path...)
+		spec, err := r.At(n, path...)
 		if err != nil {
 			return nil, err
 		}
 		if spec == nil || spec.Kind != yaml.MappingNode {
 			continue
 		}
-		containers, err := r.at(spec, "containers")
+		containers, err := r.At(spec, "containers")
 		if err != nil {
 			return nil, err
 		}
@@ -170,34 +118,34 @@ func (r *reader) podSpec(n *yaml.Node, kind string) (*yaml.Node, error) {
 }
 
 func (r *reader) must(n *yaml.Node, path ...string) (*yaml.Node, error) {
-	spec, err := r.at(n, path...)
+	spec, err := r.At(n, path...)
 	if err == nil && (spec == nil || spec.Kind != yaml.MappingNode) {
-		err = r.wrong(n, "it has no %s", strings.Join(path, "."))
+		err = r.Wrong(n, "it has no %s", strings.Join(path, "."))
 	}
 	return spec, err
 }
 
 func (r *reader) containers(w *Workload, spec *yaml.Node, key string, role Role) error {
-	list, err := r.at(spec, key)
-	if err != nil || list == nil || isNull(list) {
+	list, err := r.At(spec, key)
+	if err != nil || list == nil || manifest.IsNull(list) {
 		return err
 	}
 	if list.Kind != yaml.SequenceNode {
-		return r.wrong(list, "%s must be a list", key)
+		return r.Wrong(list, "%s must be a list", key)
 	}
 	for _, item := range list.Content {
-		item = resolve(item)
+		item = manifest.Resolve(item)
 		if item.Kind != yaml.MappingNode {
-			return r.wrong(item, "an item of %s must be keys with values", key)
+			return r.Wrong(item, "an item of %s must be keys with values", key)
 		}
 		c := Container{Role: role, Line: item.Line}
-		if c.Name, err = r.text(item, "name"); err != nil {
+		if c.Name, err = r.Text(item, "name"); err != nil {
 			return err
 		}
-		if c.Image, err = r.text(item, "image"); err != nil {
+		if c.Image, err = r.Text(item, "image"); err != nil {
 			return err
 		}
-		if image, _ := r.at(item, "image"); image != nil {
+		if image, _ := r.At(item, "image"); image != nil {
 			c.Line = image.Line
 		}
 		w.Containers = append(w.Containers, c)
@@ -206,61 +154,13 @@ func (r *reader) containers(w *Workload, spec *yaml.Node, key string, role Role)
 }
 
 func (r *reader) labels(meta *yaml.Node) (map[string]string, error) {
-	n, err := r.at(meta, "labels")
+	n, err := r.At(meta, "labels")
 	if err != nil || n == nil || n.Kind != yaml.MappingNode {
 		return nil, err
 	}
 	out := map[string]string{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		out[n.Content[i].Value] = resolve(n.Content[i+1]).Value
+		out[n.Content[i].Value] = manifest.Resolve(n.Content[i+1]).Value
 	}
 	return out, nil
-}
-
-// resolve follows an alias; one alias never leads to another.
-func resolve(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode && n.Alias != nil {
-		return n.Alias
-	}
-	return n
-}
-
-// at gives the value below the keys; nil when it isn't there. A key that is
-// there twice is an error: readers differ about which one counts.
-func (r *reader) at(n *yaml.Node, path ...string) (*yaml.Node, error) {
-	for _, key := range path {
-		if n = resolve(n); n.Kind != yaml.MappingNode {
-			return nil, nil
-		}
-		var found *yaml.Node
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Tag == "!!merge" {
-				return nil, r.wrong(n.Content[i], "merge keys are not read; write the values where they are used")
-			}
-			if n.Content[i].Value != key {
-				continue
-			}
-			if found != nil {
-				return nil, r.wrong(n.Content[i], "%s is there twice", key)
-			}
-			found = n.Content[i+1]
-		}
-		if found == nil {
-			return nil, nil
-		}
-		n = found
-	}
-	return resolve(n), nil
-}
-
-// text gives the text below a key; empty when it isn't there.
-func (r *reader) text(n *yaml.Node, key string) (string, error) {
-	v, err := r.at(n, key)
-	switch {
-	case err != nil || v == nil || isNull(v):
-		return "", err
-	case v.Kind != yaml.ScalarNode:
-		return "", r.wrong(v, "%s must be text", key)
-	}
-	return v.Value, nil
 }

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hallmark-sh/hallmark/internal/hint"
+	"github.com/hallmark-sh/hallmark/internal/lint"
+	"github.com/hallmark-sh/hallmark/internal/manifest"
+)
+
+func (a *app) policyLintCommand() *cobra.Command {
+	var severity, sarif string
+	cmd := &cobra.Command{
+		Use:   "lint FILE|FOLDER...",
+		Short: "Find the known weaknesses of admission policies",
+		Long: `lint reads policies of Kyverno, of both generations, exceptions from them, native
+ValidatingAdmissionPolicies, and Kyverno's own settings, and reports each known
+weakness: what it lets happen, and what to write instead. Policies are judged
+together, so give all that a cluster has. docs/policy-lint.md lists the codes
+with the experiment that shows each.
+
+A folder stands for its .yaml, .yml and .json files, and - for standard input.
+
+Exit codes: 0 none found; 3 found, of the severity asked for or graver; 1 could
+not be read.`,
+		Example: `  hallmark policy lint policies/
+  helm template kyverno kyverno/kyverno | hallmark policy lint policies/ -
+  kubectl get imagevalidatingpolicies,validatingpolicies,clusterpolicies -o yaml | hallmark policy lint -
+  hallmark policy lint policies/ --severity high --sarif lint.sarif`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.policyLint(args, severity, sarif) },
+	}
+	cmd.Flags().StringVar(&severity, "severity", string(lint.Low), "the least `severity` to exit 3 for: high, medium or low")
+	cmd.Flags().StringVar(&sarif, "sarif", "", "also write the findings to `file` as SARIF, for code scanning")
+	return cmd
+}
+
+func (a *app) policyLint(paths []string, severity, sarif string) error {
+	least := lint.Severity(severity)
+	if !slices.Contains(lint.Severities(), least) {
+		return misuse{fmt.Errorf("--severity %s is none of high, medium and low", severity)}
+	}
+	objects, err := a.readObjects(paths)
+	if err != nil {
+		return err
+	}
+	found, err := lint.Run(objects)
+	if err != nil {
+		return misuse{hint.Add(err, "an API server would not take it either; kubectl apply --dry-run=server says the same")}
+	}
+	if found.Policies == 0 {
+		err := errors.New("there is no policy among what was read")
+		return hint.Add(err, "name files with policies of Kyverno or ValidatingAdmissionPolicies; hallmark policy render writes them")
+	}
+	if sarif != "" {
+		log, err := lint.SARIF(found)
+		if err == nil {
+			err = replaceFile(sarif, log)
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", sarif, err)
+		}
+	}
+	if a.flags.json {
+		if err := a.screen.json(found); err != nil {
+			return err
+		}
+	} else {
+		a.printLint(found)
+	}
+	if found.Worst(least) {
+		return errNo
+	}
+	return nil
+}
+
+func (a *app) printLint(r lint.Report) {
+	if len(r.Findings) == 0 {
+		a.screen.printf("%s  no known weakness in %s\n", a.screen.out(green, "CLEAN"), plural(r.Policies, "object", "objects"))
+		return
+	}
+	a.screen.printf("%s  %s in %s\n", a.screen.out(red, "WEAK"), plural(len(r.Findings), "finding", "findings"), plural(r.Policies, "object", "objects"))
+	in := map[lint.Severity]paint{lint.High: red, lint.Medium: yellow, lint.Low: dim}
+	told := map[string]bool{}
+	for _, f := range r.Findings {
+		a.screen.printf("\n%s:%d  %s  %s\n", clean(f.File), f.Line, a.screen.out(in[f.Severity], string(f.Severity)), a.screen.out(bold, f.Code))
+		a.screen.printf("  %s  %s\n", clean(f.Object), clean(f.Path))
+		a.screen.printf("  %s\n", clean(f.Detail))
+		if !told[f.Code] {
+			told[f.Code] = true
+			a.screen.printf("  why: %s\n  fix: %s\n", f.Why, f.Fix)
+		}
+	}
+}
+
+// readObjects reads Kubernetes objects from files, folders and standard input,
+// all of them before any is judged.
+func (a *app) readObjects(named []string) ([]manifest.Object, error) {
+	paths, err := manifestFiles(named)
+	if err != nil {
+		return nil, err
+	}
+	var all []manifest.Object
+	for _, path := range paths {
+		objects, err := a.readObjectsOf(path)
+		if err != nil {
+			return nil, misuse{hint.Add(err, "give policies as kubectl apply takes them; hallmark policy render writes such")}
+		}
+		all = append(all, objects...)
+	}
+	return all, nil
+}
+
+func (a *app) readObjectsOf(path string) ([]manifest.Object, error) {
+	if path == "-" {
+		return manifest.Read("standard input", a.screen.In)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading policies: %w", err)
+	}
+	defer f.Close()
+	return manifest.Read(filepath.ToSlash(path), f)
+}
