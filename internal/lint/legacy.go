@@ -12,7 +12,7 @@ import (
 // about images.
 type legacyPolicy struct {
 	object `yaml:"-"`
-	Spec struct {
+	Spec   struct {
 		ValidationFailureAction string `yaml:"validationFailureAction"`
 		FailurePolicy           string `yaml:"failurePolicy"`
 		WebhookTimeoutSeconds   *int   `yaml:"webhookTimeoutSeconds"`
@@ -35,14 +35,14 @@ type legacyRule struct {
 }
 
 type legacyImages struct {
-	Type            string           `yaml:"type"`
-	ImageReferences []string         `yaml:"imageReferences"`
-	MutateDigest    *bool            `yaml:"mutateDigest"`
-	VerifyDigest    *bool            `yaml:"verifyDigest"`
-	Required        *bool            `yaml:"required"`
-	UseCache        *bool            `yaml:"useCache"`
-	FailureAction   string           `yaml:"failureAction"`
-	Attestors       []legacyAttestor `yaml:"attestors"`
+	Type            string              `yaml:"type"`
+	ImageReferences []string            `yaml:"imageReferences"`
+	MutateDigest    *bool               `yaml:"mutateDigest"`
+	VerifyDigest    *bool               `yaml:"verifyDigest"`
+	Required        *bool               `yaml:"required"`
+	UseCache        *bool               `yaml:"useCache"`
+	FailureAction   string              `yaml:"failureAction"`
+	Attestors       []legacyAttestor    `yaml:"attestors"`
 	Attestations    []legacyAttestation `yaml:"attestations"`
 }
 

@@ -221,9 +221,9 @@ func TestOrder(t *testing.T) {
 // policy is counted.
 func TestWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"apiVersion: policies.kyverno.io/v1\nkind: ImageValidatingPolicy\nmetadata: {name: x}\nspec: {failurePolicy: [1]}":      "f:1: reading it as a ImageValidatingPolicy: ",
-		"apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: x}\nspec: {rules: 7}":                                "f:1: reading it as a ClusterPolicy: ",
-		"apiVersion: policies.kyverno.io/v1\nkind: ValidatingPolicy\nmetadata: {name: {a: b}}\nspec: {validations: []}":          "f:1: reading its metadata: ",
+		"apiVersion: policies.kyverno.io/v1\nkind: ImageValidatingPolicy\nmetadata: {name: x}\nspec: {failurePolicy: [1]}":    "f:1: reading it as a ImageValidatingPolicy: ",
+		"apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: x}\nspec: {rules: 7}":                               "f:1: reading it as a ClusterPolicy: ",
+		"apiVersion: policies.kyverno.io/v1\nkind: ValidatingPolicy\nmetadata: {name: {a: b}}\nspec: {validations: []}":       "f:1: reading its metadata: ",
 		"apiVersion: policies.kyverno.io/v1\nkind: ValidatingPolicy\nspec:\n  failurePolicy: Fail\n  failurePolicy: Ignore\n": "already defined",
 	} {
 		_, err := lint.Run(parse(t, "f", text))

@@ -148,7 +148,7 @@ type identity struct {
 
 type imagePolicy struct {
 	object `yaml:"-"`
-	Spec struct {
+	Spec   struct {
 		common               `yaml:",inline"`
 		MatchImageReferences []struct {
 			Glob string `yaml:"glob"`
@@ -187,7 +187,7 @@ type attestation struct {
 
 type validatingPolicy struct {
 	object `yaml:"-"`
-	Spec common `yaml:"spec"`
+	Spec   common `yaml:"spec"`
 }
 
 // native says that it is the API server's own kind.
@@ -195,7 +195,7 @@ func (p validatingPolicy) native() bool { return p.Kind == "ValidatingAdmissionP
 
 type binding struct {
 	object `yaml:"-"`
-	Spec struct {
+	Spec   struct {
 		PolicyName        string   `yaml:"policyName"`
 		ValidationActions []string `yaml:"validationActions"`
 	} `yaml:"spec"`
@@ -203,7 +203,7 @@ type binding struct {
 
 type exception struct {
 	object `yaml:"-"`
-	Spec struct {
+	Spec   struct {
 		ExpiresAt       string       `yaml:"expiresAt"`
 		MatchConditions []expression `yaml:"matchConditions"`
 		Match           yaml.Node    `yaml:"match"`
@@ -213,7 +213,7 @@ type exception struct {
 func (x exception) old() bool { return strings.HasPrefix(x.APIVersion, "kyverno.io/") }
 
 type webhooks struct {
-	object `yaml:"-"`
+	object   `yaml:"-"`
 	Webhooks []struct {
 		Name           string `yaml:"name"`
 		FailurePolicy  string `yaml:"failurePolicy"`

@@ -62,6 +62,21 @@ var weaknesses = []weakness{
 		image:  signedBy(localtrust.GitHubClaims("acme/app-evil", workflow, branch, commit)),
 	},
 	{
+		name:   "identity with a wildcard after a name",
+		weaken: replaced(`subjectRegExp: \^(https://github\\\.com/acme/app)\S*`, `subjectRegExp: ^$1.*$$`),
+		image:  signedBy(localtrust.GitHubClaims("acme/app-evil", workflow, branch, commit)),
+	},
+	{
+		name:   "any issuer",
+		weaken: replaced(`- issuer: \S+`, `- issuerRegExp: .*`),
+		image:  func(w *world) string { return w.releasedAt(w.otherIssuer(), ours()).String() },
+	},
+	{
+		name:   "registry by a prefix that ends within a name",
+		weaken: replaced(`i\.startsWith\("([^"]+/acme/app)@"\)`, `i.startsWith("$1")`),
+		image:  func(w *world) string { return w.host + "/acme/app-evil@sha256:" + strings.Repeat("a", 64) },
+	},
+	{
 		name: "extensions of the certificate relied upon",
 		weaken: replaced(`( +)subjectRegExp: \S+\n( +)ctlog:`, "${1}subjectRegExp: .+\n"+
 			"          additionalExtensions: {githubWorkflowRepository: acme/app}\n${2}ctlog:"),

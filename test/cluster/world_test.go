@@ -113,6 +113,41 @@ func (w *world) sigstore(folder string, now func() time.Time) *localtrust.Local 
 	return local
 }
 
+// otherIssuer is a Sigstore of the same keys, and so of the same trust root, that takes the tokens of another OIDC issuer.
+func (w *world) otherIssuer() *localtrust.Local {
+	w.t.Helper()
+	const folder = "other-issuer"
+	if err := os.CopyFS(filepath.Join(w.dir, folder), os.DirFS(filepath.Join(w.dir, "trust"))); err != nil {
+		w.t.Fatal(err)
+	}
+	file := filepath.Join(w.dir, folder, "keys.json")
+	state, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	other := strings.ReplaceAll(string(state), w.trust.Issuer(), "https://tokens.example.test")
+	if other == string(state) {
+		w.t.Fatalf("%s does not name the issuer %s", file, w.trust.Issuer())
+	}
+	for path, mode := range map[string]os.FileMode{filepath.Dir(file): 0o700, file: 0o600} {
+		if err := os.Chmod(path, mode); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.sigstore(folder, time.Now)
+}
+
+// releasedAt is a complete image whose evidence was made by another Sigstore than the world's own.
+func (w *world) releasedAt(sigstore *localtrust.Local, c oidc.Claims) name.Digest {
+	w.t.Helper()
+	ref := w.push()
+	w.attach(ref, w.signAt(sigstore, time.Now, c, w.full(ref, c)...))
+	return ref
+}
+
 // writePolicy writes and reads the policy with lines of its own under admission.
 func (w *world) writePolicy(file, admission string) policy.Policy {
 	w.t.Helper()
