@@ -87,7 +87,7 @@ func evidenceRows() []row {
 			w.attach(ref, w.signAt(other, time.Now, ours(), w.full(ref, ours())...))
 			return ref
 		}),
-		made("same name, by another issuer", false, func(w *world) name.Digest { return w.releasedAt(w.otherIssuer(), ours()) }),
+		made("same name, by another issuer", false, (*world).releasedByOtherIssuer),
 		made("foreign bundle beside ours", true, func(w *world) name.Digest {
 			ref := w.released(ours())
 			evil := localtrust.GitHubClaims("evil/app", workflow, branch, commit)

@@ -69,7 +69,7 @@ var weaknesses = []weakness{
 	{
 		name:   "any issuer",
 		weaken: replaced(`- issuer: \S+`, `- issuerRegExp: .*`),
-		image:  func(w *world) string { return w.releasedAt(w.otherIssuer(), ours()).String() },
+		image:  func(w *world) string { return w.releasedByOtherIssuer().String() },
 	},
 	{
 		name:   "registry by a prefix that ends within a name",

@@ -48,14 +48,14 @@ func ours() oidc.Claims { return localtrust.GitHubClaims(repository, workflow, b
 // world is a registry and a Sigstore on one loopback address, the policy that names them, and a way to make images with
 // whatever evidence.
 type world struct {
-	t      testing.TB
-	dir    string // the policy's folder
-	host   string
-	trust  *localtrust.Local
-	client *registry.Client
-	policy policy.Policy
-	server *httptest.Server
-	images int
+	t              testing.TB
+	dir            string // the policy's folder
+	host           string
+	trust          *localtrust.Local
+	client         *registry.Client
+	policy         policy.Policy
+	server         *httptest.Server
+	images, others int
 	// broken makes the registry answer nothing but 503.
 	broken atomic.Bool
 	// asked counts what the registry is asked.
@@ -113,15 +113,16 @@ func (w *world) sigstore(folder string, now func() time.Time) *localtrust.Local 
 	return local
 }
 
-// otherIssuer is a Sigstore of the same keys, and so of the same trust root, that takes the tokens of another OIDC issuer.
+// otherIssuer is a Sigstore of the same keys that takes the tokens of another OIDC issuer.
 func (w *world) otherIssuer() *localtrust.Local {
 	w.t.Helper()
-	const folder = "other-issuer"
-	if err := os.CopyFS(filepath.Join(w.dir, folder), os.DirFS(filepath.Join(w.dir, "trust"))); err != nil {
+	w.others++
+	folder := fmt.Sprintf("other-issuer-%d", w.others)
+	file := filepath.Join(w.dir, folder, "keys.json")
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	file := filepath.Join(w.dir, folder, "keys.json")
-	state, err := os.ReadFile(file)
+	state, err := os.ReadFile(filepath.Join(w.dir, "trust", "keys.json"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -129,22 +130,36 @@ func (w *world) otherIssuer() *localtrust.Local {
 	if other == string(state) {
 		w.t.Fatalf("%s does not name the issuer %s", file, w.trust.Issuer())
 	}
-	for path, mode := range map[string]os.FileMode{filepath.Dir(file): 0o700, file: 0o600} {
-		if err := os.Chmod(path, mode); err != nil {
-			w.t.Fatal(err)
-		}
-	}
 	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.sigstore(folder, time.Now)
 }
 
-// releasedAt is a complete image whose evidence was made by another Sigstore than the world's own.
-func (w *world) releasedAt(sigstore *localtrust.Local, c oidc.Claims) name.Digest {
+// byHost sends each request where its host is served.
+type byHost map[string]http.RoundTripper
+
+func (b byHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	return b[req.URL.Host].RoundTrip(req)
+}
+
+// releasedByOtherIssuer is a complete image whose certificate is of the world's own authority and names our workflow, and
+// another OIDC issuer that vouched for it.
+func (w *world) releasedByOtherIssuer() name.Digest {
 	w.t.Helper()
+	other := w.otherIssuer()
+	services, others := w.trust.Services(), other.Services()
+	services.Fulcio = others.Fulcio
+	services.Transport = byHost{
+		strings.TrimPrefix(w.trust.Issuer(), "https://"): services.Transport,
+		strings.TrimPrefix(other.Issuer(), "https://"):   others.Transport,
+	}
 	ref := w.push()
-	w.attach(ref, w.signAt(sigstore, time.Now, c, w.full(ref, c)...))
+	signed, err := sign.New(sign.Config{Services: services, Tokens: other.As(ours())}).Sign(w.t.Context(), w.full(ref, ours()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.attach(ref, signed)
 	return ref
 }
 
