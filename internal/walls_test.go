@@ -31,6 +31,7 @@ var doors = map[string]string{
 	"internal/manifest":        "",
 	"internal/workload":        "internal/manifest",
 	"internal/lint":            "internal/manifest",
+	"internal/cluster":         "internal/hint internal/manifest internal/workload",
 	"internal/admission":       "internal/policy internal/verdict internal/workload",
 	"internal/kyverno":         "internal/evidence internal/hint internal/policy internal/provenance",
 	"internal/catalog":         "internal/hint internal/sbom",
@@ -89,6 +90,7 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog internal/store/sqlite", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},
 	{"github.com/danielgtaylor/huma", "internal/query", "HTTP is one way to ask; the rooms that answer must not know it"},
 	{"github.com/prometheus/client_golang", "internal/query", "what is counted is told by the rooms, and counted where it is served"},
+	{"k8s.io", "internal/cluster", "a cluster is read in one room; the rest knows objects and workloads"},
 	{"github.com/jackc/pgx", "internal/store/postgres internal/store/postgres/postgrestest", "no SQL outside the rooms that keep data"},
 }
 

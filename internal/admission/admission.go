@@ -9,6 +9,7 @@ package admission
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,14 @@ type Decision struct {
 	Next   string `json:"next,omitempty"`
 	// Digest is what was judged, "sha256:hex"; empty when nothing was.
 	Digest string `json:"digest,omitempty"`
+	// Running are the digests that a cluster says it runs now under this name;
+	// empty for a manifest.
+	Running []string `json:"running,omitempty"`
+}
+
+// Drifted says that something else runs than what was judged.
+func (d Decision) Drifted() bool {
+	return d.Digest != "" && slices.ContainsFunc(d.Running, func(r string) bool { return r != d.Digest })
 }
 
 // Result is what would be done about one workload.
@@ -91,7 +100,7 @@ func Decide(ctx context.Context, p policy.Policy, all []workload.Workload, judge
 func decide(ctx context.Context, p policy.Policy, w workload.Workload, opinions *judgements, now time.Time) Result {
 	r := Result{Workload: w, Images: make([]Decision, 0, len(w.Containers))}
 	for _, c := range w.Containers {
-		d := Decision{Container: c.Name, Role: c.Role, Image: c.Image, Line: c.Line}
+		d := Decision{Container: c.Name, Role: c.Role, Image: c.Image, Line: c.Line, Running: c.Digests}
 		if e, ok := exempt(p, w, now); ok {
 			d.Allowed, d.Link = true, "exemption"
 			d.Reason = "exempt until " + e.Expires.Format(time.DateOnly) + ", by " + e.Author + ": " + e.Reason

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,9 +16,9 @@ import (
 )
 
 func (a *app) policyLintCommand() *cobra.Command {
-	var severity, sarif string
+	var f lintFlags
 	cmd := &cobra.Command{
-		Use:   "lint FILE|FOLDER...",
+		Use:   "lint [FILE|FOLDER...]",
 		Short: "Find the known weaknesses of admission policies",
 		Long: `lint reads policies of Kyverno, of both generations, exceptions from them, native
 ValidatingAdmissionPolicies, and Kyverno's own settings, and reports each known
@@ -26,27 +27,48 @@ together, so give all that a cluster has. docs/policy-lint.md lists the codes
 with the experiment that shows each.
 
 A folder stands for its .yaml, .yml and .json files, and - for standard input.
+With --context, or --kubeconfig, the policies that a cluster has are read from it;
+docs/admission.md has the rights that takes.
 
 Exit codes: 0 none found; 3 found, of the severity asked for or graver; 1 could
 not be read.`,
 		Example: `  hallmark policy lint policies/
   helm template kyverno kyverno/kyverno | hallmark policy lint policies/ -
-  kubectl get imagevalidatingpolicies,validatingpolicies,clusterpolicies -o yaml | hallmark policy lint -
+  hallmark policy lint --context production
   hallmark policy lint policies/ --severity high --sarif lint.sarif`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.policyLint(args, severity, sarif) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.policyLint(cmd.Context(), args, f) },
 	}
-	cmd.Flags().StringVar(&severity, "severity", string(lint.Low), "the least `severity` to exit 3 for: high, medium or low")
-	cmd.Flags().StringVar(&sarif, "sarif", "", "also write the findings to `file` as SARIF, for code scanning")
+	cmd.Flags().StringVar(&f.severity, "severity", string(lint.Low), "the least `severity` to exit 3 for: high, medium or low")
+	cmd.Flags().StringVar(&f.sarif, "sarif", "", "also write the findings to `file` as SARIF, for code scanning")
+	f.cluster.add(cmd.Flags())
 	return cmd
 }
 
-func (a *app) policyLint(paths []string, severity, sarif string) error {
-	least := lint.Severity(severity)
-	if !slices.Contains(lint.Severities(), least) {
-		return misuse{fmt.Errorf("--severity %s is none of high, medium and low", severity)}
+type lintFlags struct {
+	severity, sarif string
+	cluster         clusterFlags
+}
+
+// lintObjects takes the policies from files or from a cluster.
+func (a *app) lintObjects(ctx context.Context, paths []string, f lintFlags) ([]manifest.Object, error) {
+	fromCluster := f.cluster != clusterFlags{}
+	switch {
+	case fromCluster && len(paths) > 0:
+		return nil, misuse{errors.New("policies are read from files or from a cluster, not from both")}
+	case fromCluster:
+		return a.clusterPolicies(ctx, f.cluster)
+	case len(paths) == 0:
+		return nil, misuse{hint.Add(errors.New("no policy is named"), "name files or folders, - for standard input, or a cluster with --context")}
 	}
-	objects, err := a.readObjects(paths)
+	return a.readObjects(paths)
+}
+
+func (a *app) policyLint(ctx context.Context, paths []string, f lintFlags) error {
+	least := lint.Severity(f.severity)
+	if !slices.Contains(lint.Severities(), least) {
+		return misuse{fmt.Errorf("--severity %s is none of high, medium and low", f.severity)}
+	}
+	objects, err := a.lintObjects(ctx, paths, f)
 	if err != nil {
 		return err
 	}
@@ -58,13 +80,13 @@ func (a *app) policyLint(paths []string, severity, sarif string) error {
 		err := errors.New("there is no policy among what was read")
 		return hint.Add(err, "name files with policies of Kyverno or ValidatingAdmissionPolicies; hallmark policy render writes them")
 	}
-	if sarif != "" {
+	if f.sarif != "" {
 		log, err := lint.SARIF(found)
 		if err == nil {
-			err = replaceFile(sarif, log)
+			err = replaceFile(f.sarif, log)
 		}
 		if err != nil {
-			return fmt.Errorf("writing %s: %w", sarif, err)
+			return fmt.Errorf("writing %s: %w", f.sarif, err)
 		}
 	}
 	if a.flags.json {

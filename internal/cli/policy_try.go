@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -20,29 +22,60 @@ import (
 )
 
 func (a *app) policyTestCommand() *cobra.Command {
-	var files []string
-	var namespace string
+	var f tryFlags
 	cmd := &cobra.Command{
-		Use:   "test -f MANIFEST...",
-		Short: "Say of Kubernetes manifests what a cluster would admit, without one",
+		Use:   "test -f MANIFEST... | --would-block",
+		Short: "Say of Kubernetes manifests, or of what runs now, what a cluster would admit",
 		Long: `test reads manifests (Pods and everything that makes Pods, Lists of them, as YAML
 or JSON) and says of each image whether the rendered policies admit it, and if
 not, which rule or link of evidence decides. Images of the policy's repository
 are verified in their registry, each once. The policy's mode makes no
 difference: what audit would only report is a denial here.
 
+With --would-block it asks the same of everything that now runs in a cluster: the
+report to read before the policies begin to refuse. An object that another one
+made is told with that one. It only reads; docs/admission.md has the rights.
+
 Exit code 3 when any image is denied.`,
 		Example: `  hallmark policy test -f deploy/
   hallmark policy test -f pod.yaml -f cronjob.yaml
-  helm template ./chart | hallmark policy test -f -`,
+  helm template ./chart | hallmark policy test -f -
+  hallmark policy test --would-block --context production`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.policyTest(cmd.Context(), cmd.InOrStdin(), files, namespace)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.policyTest(cmd.Context(), cmd.InOrStdin(), f) },
 	}
-	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "manifest `file`, folder of *.yaml, *.yml and *.json, or - for standard input; may be repeated")
-	cmd.Flags().StringVar(&namespace, "namespace", "default", "`namespace` of objects that name none")
+	cmd.Flags().BoolVar(&f.wouldBlock, "would-block", false, "judge what runs now in a cluster, of all namespaces unless --namespace names one")
+	f.cluster.add(cmd.Flags())
+	cmd.Flags().StringSliceVarP(&f.files, "filename", "f", nil, "manifest `file`, folder of *.yaml, *.yml and *.json, or - for standard input; may be repeated")
+	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "", "`namespace` of objects that name none, default unless given")
 	return cmd
+}
+
+type tryFlags struct {
+	files      []string
+	namespace  string
+	wouldBlock bool
+	cluster    clusterFlags
+}
+
+// tried reads what is to be judged: manifests, or what runs in a cluster.
+func (a *app) tried(ctx context.Context, stdin io.Reader, f tryFlags) (workload.List, error) {
+	switch {
+	case f.wouldBlock && len(f.files) > 0:
+		return workload.List{}, misuse{errors.New("--would-block is about a cluster and -f about manifests; give one of the two")}
+	case f.wouldBlock:
+		c, err := a.openCluster(f.cluster)
+		if err != nil {
+			return workload.List{}, err
+		}
+		a.screen.progress("cluster", "reading what runs at "+c.Server, 0)
+		return c.Workloads(ctx, f.namespace)
+	case f.cluster != clusterFlags{}:
+		return workload.List{}, misuse{hint.Add(errors.New("a cluster is named and nothing is asked about it"), "add --would-block to judge what runs there")}
+	case len(f.files) == 0:
+		return workload.List{}, misuse{hint.Add(errors.New("no manifest is named"), "name files or folders with -f, or - for standard input; or ask about a cluster with --would-block")}
+	}
+	return readManifests(stdin, f.files, cmp.Or(f.namespace, "default"))
 }
 
 // policyTestAnswer is the answer in JSON; docs/schemas has its schema.
@@ -53,15 +86,12 @@ type policyTestAnswer struct {
 	Results  []admission.Result `json:"results"`
 }
 
-func (a *app) policyTest(ctx context.Context, stdin io.Reader, files []string, namespace string) error {
-	if len(files) == 0 {
-		return misuse{hint.Add(errors.New("no manifest is named"), "name files or folders with -f, or - for standard input")}
-	}
+func (a *app) policyTest(ctx context.Context, stdin io.Reader, f tryFlags) error {
 	p, err := a.policy(".")
 	if err != nil {
 		return err
 	}
-	list, err := readManifests(stdin, files, namespace)
+	list, err := a.tried(ctx, stdin, f)
 	if err != nil {
 		return err
 	}
@@ -148,6 +178,9 @@ func (a *app) printAdmission(list workload.List, results []admission.Result, den
 			a.screen.printf("  %s  %s\n         %s: %s\n", word, clean(d.Image), d.Link, clean(d.Reason))
 			if d.Next != "" {
 				a.screen.printf("         next: %s\n", clean(d.Next))
+			}
+			if d.Drifted() {
+				a.screen.printf("         runs: %s, and not what the name stands for now\n", clean(strings.Join(d.Running, ", ")))
 			}
 		}
 	}

@@ -18,6 +18,11 @@ func Read(name string, r io.Reader, namespace string) (List, error) {
 	if err != nil {
 		return List{}, err
 	}
+	return Of(objects, namespace)
+}
+
+// Of takes the workloads from objects that were read before; see Read.
+func Of(objects []manifest.Object, namespace string) (List, error) {
 	list := List{Objects: len(objects)}
 	for _, o := range objects {
 		rd := reader{o, namespace}

@@ -31,6 +31,8 @@ func users() map[string]user {
 		"kube-controller-manager": {"system:kube-controller-manager", "", rand.Text()},
 		"kube-scheduler":          {"system:kube-scheduler", "", rand.Text()},
 		"kubelet":                 {"system:node:" + nodeName, "system:nodes", rand.Text()},
+		// Somebody with no right but those that are given to reader.
+		"reader": {"reader", "", rand.Text()},
 	}
 }
 
@@ -87,6 +89,9 @@ func (c *Cluster) authority() string { return c.file("apiserver", "apiserver.crt
 func (c *Cluster) file(path ...string) string {
 	return filepath.Join(append([]string{c.dir}, path...)...)
 }
+
+// ReaderKubeconfig is a file that makes hallmark a user named reader, who has no rights of its own.
+func (c *Cluster) ReaderKubeconfig() (path string, err error) { return c.kubeconfig("reader") }
 
 // kubeconfig writes the file by which a user reaches the API server.
 func (c *Cluster) kubeconfig(user string) (path string, err error) {
