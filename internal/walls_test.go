@@ -31,6 +31,7 @@ var doors = map[string]string{
 	"internal/manifest":        "",
 	"internal/workload":        "internal/manifest",
 	"internal/lint":            "internal/manifest",
+	"internal/denial":          "",
 	"internal/cluster":         "internal/hint internal/manifest internal/workload",
 	"internal/admission":       "internal/policy internal/verdict internal/workload",
 	"internal/kyverno":         "internal/evidence internal/hint internal/policy internal/provenance",

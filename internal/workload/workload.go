@@ -51,7 +51,9 @@ type Container struct {
 // container of the same name; an admission policy may have added the digest.
 func (w *Workload) Names(other Workload) bool {
 	for _, c := range other.Containers {
-		if !slices.ContainsFunc(w.Containers, func(own Container) bool { return own.Name == c.Name && (own.Image == c.Image || strings.HasPrefix(c.Image, own.Image+"@")) }) {
+		if !slices.ContainsFunc(w.Containers, func(own Container) bool {
+			return own.Name == c.Name && (own.Image == c.Image || strings.HasPrefix(c.Image, own.Image+"@"))
+		}) {
 			return false
 		}
 	}

@@ -136,6 +136,17 @@ func TestRestartOfUnproven(t *testing.T) {
 		t.Errorf("the ReplicaSet fails for another reason: %s", said)
 	}
 	awaitPods(t, c, 0)
+
+	// Asked about the Deployment, hallmark finds it among the conditions and events of what it made.
+	for _, object := range []string{"deployment/app", "deploy/app"} {
+		code, out, words := w.hallmark(nil, "why-denied", object, "-n", "shop", "--kubeconfig", c.Kubeconfig)
+		if code != 0 || !strings.Contains(out, "REFUSED  by hallmark-acme-app-evidence, signature") || !strings.Contains(out, "verify agrees") {
+			t.Errorf("why-denied %s: exit %d: %s%s", object, code, out, words)
+		}
+	}
+	if code, _, words := w.hallmark(nil, "why-denied", "deployment/none", "-n", "shop", "--kubeconfig", c.Kubeconfig); code != 1 || !strings.Contains(words, "has no deployment/none in namespace shop") {
+		t.Errorf("why-denied of nothing: exit %d: %s", code, words)
+	}
 }
 
 // TestNativePolicyIsCollected removes the policy about registries: the API server's own, which Kyverno made of it, goes

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/hallmark-sh/hallmark/internal/denial"
 	"github.com/hallmark-sh/hallmark/internal/trust"
 	"github.com/hallmark-sh/hallmark/internal/verify"
 	"github.com/hallmark-sh/hallmark/test/cluster"
@@ -162,8 +163,9 @@ func TestMatrix(t *testing.T) {
 				t.Errorf("%s: %s says %s: %s", r.name, j.name, j.said, j.said.words)
 			}
 		}
-		if !judges[0].said.yes {
-			t.Logf("%s: %s", r.name, judges[0].said.words)
+		if refused := judges[0].said; !refused.yes {
+			t.Logf("%s: %s", r.name, refused.words)
+			understood(t, refused.words, image)
 		}
 	}
 	columns.Flush()
@@ -218,5 +220,14 @@ func enforced(t testing.TB, c *cluster.Cluster, w *world) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// understood says that what the API server said can be read: which rule refused, and about which image.
+func understood(t *testing.T, said, image string) {
+	t.Helper()
+	found := denial.Read(said)
+	if len(found) != 1 || found[0].Kind != denial.Rule || !slices.Contains(found[0].Images, image) {
+		t.Errorf("hallmark why-denied reads %q as %+v", said, found)
 	}
 }
