@@ -39,7 +39,7 @@ and for tests, and never a stand-in for the public instance.`,
 	}
 	var state string
 	cmd.PersistentFlags().StringVar(&state, "state", "", "`folder` of the local trust (default .hallmark/local)")
-	cmd.AddCommand(a.localServeCommand(&state), a.localRootCommand(&state), a.localTokenCommand(&state))
+	cmd.AddCommand(a.localServeCommand(&state), a.localRootCommand(&state), a.localTokenCommand(&state), a.localRotateCommand(&state))
 	return cmd
 }
 
@@ -66,6 +66,32 @@ func (a *app) localRootCommand(state *string) *cobra.Command {
 			}
 			defer local.Close()
 			a.screen.printf("%s\n", strings.TrimSpace(string(local.TrustedRoot())))
+			return nil
+		},
+	}
+}
+
+func (a *app) localRotateCommand(state *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate",
+		Short: "Give the local trust a new certificate authority and a new timestamp authority",
+		Long: `rotate makes new keys for the certificate authority, its log and the timestamp
+authority, and throws the old ones away. What was signed before stays good: the
+trusted root names the old certificates, until now. Servers that have the trust
+open must be started again; verifiers need the new trusted root, from the file or
+by TUF, whose clients keep the one they have for a day.`,
+		Example: "  hallmark local rotate\n  hallmark local root > trusted-root.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			local, err := a.openLocal(cmd.Context(), *state)
+			if err != nil {
+				return err
+			}
+			defer local.Close()
+			if err := localtrust.Rotate(cmd.Context(), local.Dir(), time.Now()); err != nil {
+				return err
+			}
+			a.screen.note("rotated the keys in %s; start again what serves it, and give verifiers the new %s", local.Dir(), localtrust.TrustedRootFile)
 			return nil
 		},
 	}

@@ -8,10 +8,34 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/hallmark-sh/hallmark/internal/hint"
 )
 
 // tempPrefix begins the name of a file that is being written.
 const tempPrefix = ".new-"
+
+// ensureDir makes dir if need be, and refuses one that others may enter.
+func ensureDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return hint.Add(fmt.Errorf("it is not a folder (%s)", info.Mode().Type()), "name the folder itself, not a link to it")
+	}
+	if perm := info.Mode().Perm(); perm&0o077 != 0 {
+		return hint.Add(fmt.Errorf("its permissions are %#o: others than its owner may enter", perm),
+			"if nobody else read the keys in it, run chmod 700 %s; otherwise remove it and start anew", dir)
+	}
+	return checkOwner(info)
+}
 
 // writeFile puts data in path so that a reader, also one after a crash, sees
 // the file before or after, never in between.

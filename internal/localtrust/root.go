@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	prototrustroot "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
@@ -36,29 +37,33 @@ func logID(origin string, key ed25519.PrivateKey) ([]byte, error) {
 // trustedRoot makes the trusted_root.json of the state, the same bytes each
 // time.
 func (s *state) trustedRoot() ([]byte, error) {
-	from := s.caChain[0].NotBefore
 	rekorID, err := logID(s.origin(), s.logKey)
 	if err != nil {
 		return nil, fmt.Errorf("making trusted root: %w", err)
 	}
-	ctID, err := keyID(&s.ctKey.PublicKey)
-	if err != nil {
-		return nil, fmt.Errorf("making trusted root: %w", err)
-	}
 	rekor := &root.TransparencyLog{
-		BaseURL: s.issuer, ID: rekorID, ValidityPeriodStart: from, HashFunc: crypto.SHA256, PublicKey: s.logKey.Public(),
+		BaseURL: s.issuer, ID: rekorID, ValidityPeriodStart: s.created, HashFunc: crypto.SHA256, PublicKey: s.logKey.Public(),
 	}
-	ctlog := &root.TransparencyLog{
-		BaseURL: s.issuer, ID: ctID[:], ValidityPeriodStart: from, HashFunc: crypto.SHA256, PublicKey: s.ctKey.Public(),
+	var authorities []root.CertificateAuthority
+	var stampers []root.TimestampingAuthority
+	ctlogs := map[string]*root.TransparencyLog{}
+	for _, r := range append(slices.Clone(s.retired), retired{s.caChain, s.tsaChain, &s.ctKey.PublicKey, time.Time{}}) {
+		from := r.caChain[0].NotBefore
+		id, err := keyID(r.ctKey)
+		if err != nil {
+			return nil, fmt.Errorf("making trusted root: %w", err)
+		}
+		ctlogs[hex.EncodeToString(id[:])] = &root.TransparencyLog{
+			BaseURL: s.issuer, ID: id[:], ValidityPeriodStart: from, ValidityPeriodEnd: r.until, HashFunc: crypto.SHA256, PublicKey: r.ctKey,
+		}
+		authorities = append(authorities, &root.FulcioCertificateAuthority{
+			Root: r.caChain[1], Intermediates: r.caChain[:1], ValidityPeriodStart: from, ValidityPeriodEnd: r.until, URI: s.issuer,
+		})
+		stampers = append(stampers, &root.SigstoreTimestampingAuthority{
+			Root: r.tsaChain[1], Leaf: r.tsaChain[0], ValidityPeriodStart: from, ValidityPeriodEnd: r.until, URI: s.issuer + pathTimestamp,
+		})
 	}
-	tr, err := root.NewTrustedRoot(root.TrustedRootMediaType01,
-		[]root.CertificateAuthority{&root.FulcioCertificateAuthority{
-			Root: s.caChain[1], Intermediates: s.caChain[:1], ValidityPeriodStart: from, URI: s.issuer,
-		}},
-		map[string]*root.TransparencyLog{hex.EncodeToString(ctID[:]): ctlog},
-		[]root.TimestampingAuthority{&root.SigstoreTimestampingAuthority{
-			Root: s.tsaChain[1], Leaf: s.tsaChain[0], ValidityPeriodStart: from, URI: s.issuer + pathTimestamp,
-		}},
+	tr, err := root.NewTrustedRoot(root.TrustedRootMediaType01, authorities, ctlogs, stampers,
 		map[string]*root.TransparencyLog{hex.EncodeToString(rekorID): rekor})
 	if err != nil {
 		return nil, fmt.Errorf("making trusted root: %w", err)

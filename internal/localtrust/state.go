@@ -40,13 +40,18 @@ type state struct {
 	logKey    ed25519.PrivateKey
 	caChain   []*x509.Certificate // the issuing authority, then its root
 	tsaChain  []*x509.Certificate // the signer, then its root
+	retired   []retired           // the oldest first
 }
 
 // stateFile is the state's file; its presence makes a folder a local trust.
 const stateFile = "keys.json"
 
-// stateVersion is the format of the state file.
-const stateVersion = 1
+// stateVersion is the format of the state file; rotatedVersion that of one
+// whose keys were rotated, which older programs must not take for whole.
+const (
+	stateVersion   = 1
+	rotatedVersion = 2
+)
 
 // maxState bounds the state file, in bytes.
 const maxState = 1 << 20
@@ -64,6 +69,8 @@ type stateJSON struct {
 	LogKey    []byte    `json:"logKey"`
 	CAChain   [][]byte  `json:"caChain"`
 	TSAChain  [][]byte  `json:"tsaChain"`
+
+	Retired []retiredJSON `json:"retired,omitempty"`
 }
 
 // openState reads the state of dir, or makes one when dir is missing or empty.
@@ -90,28 +97,6 @@ func openState(ctx context.Context, dir, issuer string, now time.Time) (*state, 
 		return nil, hint.Add(fmt.Errorf("its issuer is %s, not %s", s.issuer, issuer), "an issuer is for the life of a folder; open it without naming one, or use another folder")
 	}
 	return s, nil
-}
-
-// ensureDir makes dir if need be, and refuses one that others may enter.
-func ensureDir(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return hint.Add(fmt.Errorf("it is not a folder (%s)", info.Mode().Type()), "name the folder itself, not a link to it")
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return hint.Add(fmt.Errorf("its permissions are %#o: others than its owner may enter", perm),
-			"if nobody else read the keys in it, run chmod 700 %s; otherwise remove it and start anew", dir)
-	}
-	return checkOwner(info)
 }
 
 // createState makes the state unless another process just did. The caller
@@ -160,21 +145,30 @@ func newState(issuer string, now time.Time) (*state, error) {
 		return nil, fmt.Errorf("issuer %q is not of the form https://host or http://host:port", issuer)
 	}
 	s := &state{issuer: issuer, created: now.UTC().Truncate(time.Second), secret: rand.Text()}
-	for _, k := range []**ecdsa.PrivateKey{&s.issuerKey, &s.caKey, &s.ctKey, &s.tsaKey} {
-		if *k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			return nil, err
-		}
+	if s.issuerKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, err
 	}
 	if _, s.logKey, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return nil, err
 	}
-	if s.caChain, err = newChain(caTemplate(s.created), &s.caKey.PublicKey, s.created); err != nil {
-		return nil, fmt.Errorf("making the certificate authority: %w", err)
+	return s, s.certify(s.created)
+}
+
+// certify makes the authorities, as of now, and the keys they and the log of
+// certificates sign with.
+func (s *state) certify(now time.Time) (err error) {
+	for _, k := range []**ecdsa.PrivateKey{&s.caKey, &s.ctKey, &s.tsaKey} {
+		if *k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return err
+		}
 	}
-	if s.tsaChain, err = newChain(tsaTemplate(s.created), &s.tsaKey.PublicKey, s.created); err != nil {
-		return nil, fmt.Errorf("making the timestamp authority: %w", err)
+	if s.caChain, err = newChain(caTemplate(now), &s.caKey.PublicKey, now); err != nil {
+		return fmt.Errorf("making the certificate authority: %w", err)
 	}
-	return s, nil
+	if s.tsaChain, err = newChain(tsaTemplate(now), &s.tsaKey.PublicKey, now); err != nil {
+		return fmt.Errorf("making the timestamp authority: %w", err)
+	}
+	return nil
 }
 
 func (s *state) encode() ([]byte, error) {
@@ -194,6 +188,13 @@ func (s *state) encode() ([]byte, error) {
 	}
 	for _, c := range s.tsaChain {
 		j.TSAChain = append(j.TSAChain, c.Raw)
+	}
+	for _, r := range s.retired {
+		one, err := r.encode()
+		if err != nil {
+			return nil, err
+		}
+		j.Version, j.Retired = rotatedVersion, append(j.Retired, one)
 	}
 	return json.MarshalIndent(j, "", "  ")
 }
@@ -220,8 +221,8 @@ func readState(path string) (*state, error) {
 		}
 		return nil, fmt.Errorf("reading %s: %w", stateFile, err)
 	}
-	if j.Version != stateVersion {
-		return nil, fmt.Errorf("reading %s: version %d, this program knows %d", stateFile, j.Version, stateVersion)
+	if j.Version != stateVersion && j.Version != rotatedVersion {
+		return nil, fmt.Errorf("reading %s: version %d, this program knows %d and %d", stateFile, j.Version, stateVersion, rotatedVersion)
 	}
 	if j.Issuer == "" || len(j.Secret) < 26 {
 		return nil, fmt.Errorf("reading %s: issuer or mintSecret is missing", stateFile)
@@ -249,6 +250,13 @@ func (j stateJSON) decode() (*state, error) {
 	}
 	if s.tsaChain, err = parseChain("tsaChain", j.TSAChain, &s.tsaKey.PublicKey); err != nil {
 		return nil, err
+	}
+	for i, r := range j.Retired {
+		one, err := r.decode()
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: retired %d: %w", stateFile, i, err)
+		}
+		s.retired = append(s.retired, one)
 	}
 	return s, nil
 }

@@ -125,7 +125,7 @@ func TestOpenRefused(t *testing.T) {
 		}, "whole JSON"},
 		{"keys empty", func(t *testing.T, dir string) { reopen(t, dir); write(t, dir+"/keys.json", "") }, "whole JSON"},
 		{"unknown field", func(t *testing.T, dir string) { change(t, dir, "more", 1) }, "more"},
-		{"later version", func(t *testing.T, dir string) { change(t, dir, "version", 2) }, "version 2"},
+		{"later version", func(t *testing.T, dir string) { change(t, dir, "version", 3) }, "version 3"},
 		{"no secret", func(t *testing.T, dir string) { change(t, dir, "mintSecret", "") }, "mintSecret"},
 		{"no key", func(t *testing.T, dir string) { change(t, dir, "ctKey", nil) }, "ctKey"},
 		{"key of another", func(t *testing.T, dir string) {

@@ -37,6 +37,8 @@ const (
 type tuf struct {
 	signer  signature.Signer
 	created time.Time
+	// version counts the trusted roots there have been.
+	version int64
 	files   map[string][]byte
 }
 
@@ -46,7 +48,7 @@ func newTUF(s *state, trustedRoot []byte) (*tuf, error) {
 		return nil, err
 	}
 	key := ed25519.NewKeyFromSeed(seed)
-	t := &tuf{created: s.created, files: map[string][]byte{}}
+	t := &tuf{created: s.created, version: 1 + int64(len(s.retired)), files: map[string][]byte{}}
 	if t.signer, err = signature.LoadSigner(key, crypto.Hash(0)); err != nil {
 		return nil, err
 	}
@@ -72,15 +74,20 @@ func newTUF(s *state, trustedRoot []byte) (*tuf, error) {
 	if t.files["1.root.json"], err = signTUF(t, root); err != nil {
 		return nil, err
 	}
-	if t.files["1.targets.json"], err = signTUF(t, targets); err != nil {
+	targets.Signed.Version = t.version
+	snapshot := metadata.Snapshot(until)
+	snapshot.Signed.Version = t.version
+	snapshot.Signed.Meta["targets.json"] = metadata.MetaFile(t.version)
+	if t.files["targets.json"], err = signTUF(t, targets); err != nil {
 		return nil, err
 	}
-	if t.files["1.snapshot.json"], err = signTUF(t, metadata.Snapshot(until)); err != nil {
+	if t.files["snapshot.json"], err = signTUF(t, snapshot); err != nil {
 		return nil, err
 	}
-	// Without a number for clients that know no consistent snapshots.
-	for _, role := range []string{"root", "targets", "snapshot"} {
-		t.files[role+".json"] = t.files["1."+role+".json"]
+	// With a number for clients that know consistent snapshots.
+	t.files["root.json"] = t.files["1.root.json"]
+	for _, role := range []string{"targets", "snapshot"} {
+		t.files[fmt.Sprintf("%d.%s.json", t.version, role)] = t.files[role+".json"]
 	}
 	return t, nil
 }
@@ -96,10 +103,11 @@ func signTUF[T metadata.Roles](t *tuf, m *metadata.Metadata[T]) ([]byte, error) 
 func (t *tuf) root() []byte { return t.files["1.root.json"] }
 
 // timestamp is today's: its version is the number of days that the local trust
-// has existed, so that it only ever grows.
+// has existed and of its rotations, so that it only ever grows.
 func (t *tuf) timestamp(now time.Time) ([]byte, error) {
 	m := metadata.Timestamp(now.UTC().Truncate(24*time.Hour).AddDate(0, 0, tufTimestampDays))
-	m.Signed.Version = 1 + max(0, int64(now.Sub(t.created)/(24*time.Hour)))
+	m.Signed.Version = t.version + max(0, int64(now.Sub(t.created)/(24*time.Hour)))
+	m.Signed.Meta["snapshot.json"] = metadata.MetaFile(t.version)
 	return signTUF(t, m)
 }
 

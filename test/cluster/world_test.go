@@ -56,6 +56,8 @@ type world struct {
 	policy         policy.Policy
 	server         *httptest.Server
 	images, others int
+	// serving is the trust whose services and TUF repository are served.
+	serving atomic.Pointer[localtrust.Local]
 	// broken makes the registry answer nothing but 503.
 	broken atomic.Bool
 	// asked counts what the registry is asked.
@@ -85,7 +87,8 @@ func newWorld(t testing.TB) *world {
 		}
 		reg.ServeHTTP(rw, req)
 	})
-	mux.Handle("/", w.trust.Handler())
+	w.serving.Store(w.trust)
+	mux.HandleFunc("/", func(rw http.ResponseWriter, req *http.Request) { w.serving.Load().Handler().ServeHTTP(rw, req) })
 	w.server = httptest.NewServer(mux)
 	t.Cleanup(w.server.Close)
 	w.host = strings.TrimPrefix(w.server.URL, "http://")
