@@ -45,7 +45,7 @@ func (r wouldBlock) lines() []string {
 	return out
 }
 
-func named(o cluster.Object, name string) cluster.Object {
+func called(o cluster.Object, name string) cluster.Object {
 	o = maps.Clone(o)
 	o["metadata"] = map[string]any{"name": name}
 	return o
@@ -58,19 +58,19 @@ func TestWouldBlock(t *testing.T) {
 	c := startBare(t, cluster.Options{Controllers: true})
 	good, bad := w.released(ours()), w.push()
 	all := map[string]cluster.Object{
-		"Deployment shop/good: allow":                 named(deployment(good.String()), "good"),
-		"Deployment shop/unsigned: no-signature":      named(deployment(bad.String()), "unsigned"),
-		"CronJob shop/nightly: no-signature":          named(cronJob(bad.String()), "nightly"),
-		"Pod shop/web: registry-not-allowed":          named(pod("nginx:latest"), "web"),
-		"Pod shop/by-tag: not-by-digest":              named(pod(good.Context().Tag("v1").String()), "by-tag"),
-		"StatefulSet shop/store: allow":               named(statefulSet(good.String()), "store"),
-		"Job shop/once: registry-not-allowed":         named(job("quay.io/acme/tool@sha256:"+strings.Repeat("a", 64)), "once"),
-		"DaemonSet shop/agent: not-by-digest":         named(daemonSet(good.Context().Tag("v1").String()), "agent"),
-		"ReplicaSet shop/copies: no-signature":        named(replicaSet(bad.String()), "copies"),
-		"Deployment shop/second: allow":               named(deployment(good.String()), "second"),
-		"Pod shop/alone: allow":                       named(pod(good.String()), "alone"),
-		"Pod shop/unsigned-alone: no-signature":       named(pod(bad.String()), "unsigned-alone"),
-		"Deployment shop/nginx: registry-not-allowed": named(deployment("nginx:latest"), "nginx"),
+		"Deployment shop/good: allow":                 called(deployment(good.String()), "good"),
+		"Deployment shop/unsigned: no-signature":      called(deployment(bad.String()), "unsigned"),
+		"CronJob shop/nightly: no-signature":          called(cronJob(bad.String()), "nightly"),
+		"Pod shop/web: registry-not-allowed":          called(pod("nginx:latest"), "web"),
+		"Pod shop/by-tag: not-by-digest":              called(pod(good.Context().Tag("v1").String()), "by-tag"),
+		"StatefulSet shop/store: allow":               called(statefulSet(good.String()), "store"),
+		"Job shop/once: registry-not-allowed":         called(job("quay.io/acme/tool@sha256:"+strings.Repeat("a", 64)), "once"),
+		"DaemonSet shop/agent: not-by-digest":         called(daemonSet(good.Context().Tag("v1").String()), "agent"),
+		"ReplicaSet shop/copies: no-signature":        called(replicaSet(bad.String()), "copies"),
+		"Deployment shop/second: allow":               called(deployment(good.String()), "second"),
+		"Pod shop/alone: allow":                       called(pod(good.String()), "alone"),
+		"Pod shop/unsigned-alone: no-signature":       called(pod(bad.String()), "unsigned-alone"),
+		"Deployment shop/nginx: registry-not-allowed": called(deployment("nginx:latest"), "nginx"),
 	}
 	for _, o := range all {
 		must(t, c, o)
@@ -100,7 +100,7 @@ func TestWouldBlock(t *testing.T) {
 	apply(t, c, w.render())
 	enforced(t, c, w)
 	for line, o := range all {
-		answer, err := c.Create(t.Context(), in("shop", named(o, "again")), true)
+		answer, err := c.Create(t.Context(), in("shop", called(o, "again")), true)
 		if err != nil {
 			t.Fatal(err)
 		}
