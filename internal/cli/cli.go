@@ -113,7 +113,7 @@ Exit codes: 0 yes; 1 could not; 2 the command line or the policy file is wrong;
 	pf.StringVar(&a.flags.caFile, "registry-ca", "", "PEM `file` of certificate authorities to trust for registries, besides the system's")
 	pf.BoolVar(&a.flags.insecure, "INSECURE-registry", false, "talk to registries that are not on this machine without TLS or with a false certificate")
 	pf.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show every step, with times")
-	root.AddCommand(a.initCommand(), a.releaseCommand(), a.buildCommand(), a.attestCommand(), a.verifyCommand(), a.diffCommand(), a.demoCommand(), a.localCommand(), a.advisoriesCommand(), a.policyCommand(), a.whyDeniedCommand(), a.versionCommand())
+	root.AddCommand(a.initCommand(), a.releaseCommand(), a.buildCommand(), a.attestCommand(), a.verifyCommand(), a.diffCommand(), a.demoCommand(), a.localCommand(), a.advisoriesCommand(), a.policyCommand(), a.whyDeniedCommand(), a.doctorCommand(), a.versionCommand())
 	root.AddCommand(a.serveCommand(), a.ingestCommand(), a.whoHasCommand(), a.affectedCommand(), a.imageCommand(), a.licencesCommand(), a.topCommand(), a.explainCommand(), a.dbCommand())
 	for _, cmd := range root.Commands() {
 		explainMisuse(cmd)
