@@ -51,8 +51,8 @@ test: install-git ## vet and run the everyday tests
 .PHONY: lint
 lint: bin/tools/staticcheck bin/tools/actionlint install-shellcheck ## gofmt, vet with every build tag, staticcheck, shellcheck
 	@files=$$(gofmt -l cmd internal test bench); [[ -z $$files ]] || { printf 'not formatted as gofmt does:\n%s\n' "$$files" >&2; exit 1; }
-	go vet -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node,rules ./...
-	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node,rules ./...
+	go vet -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node,rules,observed ./...
+	bin/tools/staticcheck -tags docker,peers,faults,terraform,actions,postgres,kills,cluster,charts,node,rules,observed ./...
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z 'internal/scaffold/testdata/*.yml' | xargs -0 bin/tools/actionlint
 
@@ -113,6 +113,10 @@ test-rules: install-prometheus ## when the alerts fire; and each query of the da
 	promtool check rules charts/hallmark/rules/*.yaml
 	promtool test rules test/rules/*_test.yaml
 	go test -tags rules -v -timeout 5m -run TestDashboards $$(test/packages.sh rules)
+
+.PHONY: test-observed
+test-observed: build cluster-peers install-git install-prometheus ## what a real Prometheus sees of a real Kyverno, API server and service
+	go test -tags observed,cluster -v -timeout 10m -run TestObserved ./test/cluster
 
 .PHONY: test-questions
 test-questions: build install-git install-curl install-jq ## every question of the memory over images that hallmark release made, by CLI and by curl, with times

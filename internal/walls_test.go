@@ -82,7 +82,7 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/anchore/grype/grype/db", "internal/scan internal/scan/scantest internal/advisory", "the index compares versions as grype does, and knows nothing else of it"},
 	{"github.com/RoaringBitmap/roaring", "internal/index", "how the index holds its sets is its own matter"},
 	{"github.com/moby", "internal/image", "an engine is one way among three to build"},
-	{"github.com/sigstore", "internal/trust internal/sign internal/verify internal/localtrust internal/oidc internal/doctor", "only who signs or judges may know Sigstore"},
+	{"github.com/sigstore", "internal/trust internal/sign internal/verify internal/localtrust internal/oidc", "only who signs or judges may know Sigstore"},
 	{"github.com/digitorus/timestamp", "internal/localtrust", "the timestamp authority is the local trust's"},
 	{"github.com/google/go-containerregistry/pkg/v1/remote", "internal/registry internal/image", "the registry is spoken to in one room, except for a base image"},
 	{"github.com/google/go-containerregistry/pkg/authn", "internal/registry internal/image internal/cli", "credentials stay where requests are made"},

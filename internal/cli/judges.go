@@ -26,15 +26,54 @@ const anchorTime = 10 * time.Minute
 type judge struct {
 	policy policy.Policy
 	load   func(context.Context) (trust.Anchor, error)
+	// told is told of every root that was loaded; it may be nil.
+	told func(repository string, root trust.Anchor)
 
 	mu     sync.Mutex
 	anchor trust.Anchor
 	loaded time.Time
 }
 
+// bench is all judges, by repository.
+type bench map[string]*judge
+
+// of gives by what images of a repository are judged.
+func (b bench) of(ctx context.Context, repository string) (judgement, error) {
+	j := b[repository]
+	if j == nil {
+		return judgement{}, hint.Add(fmt.Errorf("%s: %w", repository, intake.ErrNoPolicy), "name its hallmark.yaml with --policy")
+	}
+	anchor, err := j.root(ctx)
+	return judgement{Policy: j.policy, Anchor: anchor, Now: time.Now()}, err
+}
+
+// tell has every root loaded now and then, so that what is told of them does
+// not wait for an image, until ctx is done.
+func (b bench) tell(ctx context.Context, told func(repository string, root trust.Anchor), failed func(error)) {
+	for _, j := range b {
+		j.mu.Lock()
+		j.told = told
+		j.mu.Unlock()
+	}
+	tick := time.NewTicker(anchorTime)
+	defer tick.Stop()
+	for {
+		for _, j := range b {
+			if _, err := j.root(ctx); err != nil && ctx.Err() == nil {
+				failed(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // judges gives by what images of a repository are judged: the policy of that
 // repository, of those named, or of hallmark.yaml here.
-func (a *app) judges(named []string) (func(context.Context, string) (judgement, error), error) {
+func (a *app) judges(named []string) (bench, error) {
 	files, err := a.policyFiles(named)
 	if err != nil {
 		return nil, err
@@ -60,7 +99,7 @@ func (a *app) judges(named []string) (func(context.Context, string) (judgement, 
 		}
 		policies = append(policies, p)
 	}
-	byRepository := map[string]*judge{}
+	byRepository := bench{}
 	for _, p := range policies {
 		repository, err := name.NewRepository(p.Image)
 		if err != nil {
@@ -71,14 +110,7 @@ func (a *app) judges(named []string) (func(context.Context, string) (judgement, 
 		}
 		byRepository[repository.Name()] = &judge{policy: p, load: a.anchor(p)}
 	}
-	return func(ctx context.Context, repository string) (judgement, error) {
-		j := byRepository[repository]
-		if j == nil {
-			return judgement{}, hint.Add(fmt.Errorf("%s: %w", repository, intake.ErrNoPolicy), "name its hallmark.yaml with --policy")
-		}
-		anchor, err := j.root(ctx)
-		return judgement{Policy: j.policy, Anchor: anchor, Now: time.Now()}, err
-	}, nil
+	return byRepository, nil
 }
 
 // root gives the trust root. One that cannot be loaded again is an error: a root
@@ -94,5 +126,8 @@ func (j *judge) root(ctx context.Context) (trust.Anchor, error) {
 		return trust.Anchor{}, fmt.Errorf("loading the trust root of %s: %w", j.policy.Path, err)
 	}
 	j.anchor, j.loaded = anchor, time.Now()
+	if j.told != nil {
+		j.told(j.policy.Image, anchor)
+	}
 	return anchor, nil
 }

@@ -145,10 +145,12 @@ func (a *app) localClient(ctx context.Context, f memoryFlags, use use, c *query.
 	}
 	in := intake.Config{Memory: m, Unverified: true, Judge: func(context.Context, string) (judgement, error) { return judgement{}, intake.ErrNoPolicy }}
 	if use == toVerify {
-		if in.Judge, err = a.judges(f.policies); err != nil {
+		judges, err := a.judges(f.policies)
+		if err != nil {
 			m.Close()
 			return nil, nil, errors.Join(err, s.Close())
 		}
+		in.Judge = judges.of
 		if in.Registry, err = a.openRegistry(); err != nil {
 			m.Close()
 			return nil, nil, errors.Join(err, s.Close())

@@ -22,6 +22,7 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/memory"
 	"github.com/hallmark-sh/hallmark/internal/notify"
 	"github.com/hallmark-sh/hallmark/internal/query"
+	"github.com/hallmark-sh/hallmark/internal/trust"
 )
 
 type memoryServeFlags struct {
@@ -91,10 +92,11 @@ func (a *app) serveMemory(ctx context.Context, f memoryServeFlags) error {
 	if err != nil {
 		return err
 	}
-	var in intake.Config
-	if in.Judge, err = a.judges(f.policies); err != nil {
+	judges, err := a.judges(f.policies)
+	if err != nil {
 		return err
 	}
+	in := intake.Config{Judge: judges.of}
 	if in.Registry, err = a.openRegistry(); err != nil {
 		return err
 	}
@@ -137,6 +139,14 @@ func (a *app) serveMemory(ctx context.Context, f memoryServeFlags) error {
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	group.Go(func() { m.Run(following) })
+	group.Go(func() {
+		judges.tell(following, func(repository string, root trust.Anchor) {
+			last, _ := root.Authorities(time.Now())
+			metrics.TrustRoot(repository, last, root.Expires)
+		}, func(err error) {
+			log.Error("a trust root can't be loaded: nothing of its repository is taken in", "error", err)
+		})
+	})
 	defer func() { stop(); group.Wait() }()
 	return f.serve(ctx, listener, trace(service), log)
 }

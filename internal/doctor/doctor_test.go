@@ -219,7 +219,9 @@ func TestExamine(t *testing.T) {
 		{"services", "services", registrytest.Options{}, nil, states{fine}, "answer"},
 		{"services down", "services", registrytest.Options{}, func(w *ward) { w.down = true }, states{bad, bad}, "503"},
 		{"services not found", "services", registrytest.Options{}, func(w *ward) {
-			w.Services = func(context.Context) (trust.Services, error) { return trust.Services{}, errors.New("no signing config") }
+			w.Services = func(context.Context) (trust.Services, error) {
+				return trust.Services{}, errors.New("no signing config")
+			}
 		}, states{bad}, "no signing config"},
 
 		{"clock", "clock", registrytest.Options{}, nil, states{fine}, "agrees"},

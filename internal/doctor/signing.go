@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sigstore/sigstore-go/pkg/root"
-
 	"github.com/hallmark-sh/hallmark/internal/oidc"
 	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/trust"
@@ -173,7 +171,7 @@ func claimsOf(t oidc.Token) (map[string]any, error) {
 	return out, json.Unmarshal(raw, &out)
 }
 
-// Soon is how long before an end it is told of.
+// soon is how long before an end it is told of.
 const soon = 30 * 24 * time.Hour
 
 func checkRoot(ctx context.Context, x *examination) []Finding {
@@ -190,7 +188,7 @@ func checkRoot(ctx context.Context, x *examination) []Finding {
 	case a.Expires.Sub(now) < 24*time.Hour:
 		out = append(out, warning("see that the TUF repository is renewed", "the trust root's metadata expires at %s", a.Expires.UTC().Format(time.RFC3339)))
 	}
-	if end, living := authorityEnd(a, now); !living {
+	if end, living := a.Authorities(now); !living {
 		out = append(out, broken("fetch the trust root anew; its owner rotated or forgot it", "no certificate authority of the trust root is valid now: the last ended at %s", end.UTC().Format(time.RFC3339)))
 	} else if end.Sub(now) < soon {
 		out = append(out, warning("ask whoever runs the authority when the next root comes", "the last certificate authority of the trust root ends at %s", end.UTC().Format(time.RFC3339)))
@@ -203,26 +201,6 @@ func checkRoot(ctx context.Context, x *examination) []Finding {
 		f[0].Facts = append(f[0].Facts, fmt.Sprintf("asked for %s ago", a.Age(now).Round(time.Second)))
 	}
 	return f
-}
-
-// authorityEnd gives the latest end of a certificate authority, and whether
-// one is valid now.
-func authorityEnd(a trust.Anchor, now time.Time) (last time.Time, living bool) {
-	for _, authority := range a.Material.FulcioCertificateAuthorities() {
-		fulcio, known := authority.(*root.FulcioCertificateAuthority)
-		if !known {
-			continue
-		}
-		end := fulcio.Root.NotAfter
-		if !fulcio.ValidityPeriodEnd.IsZero() && fulcio.ValidityPeriodEnd.Before(end) {
-			end = fulcio.ValidityPeriodEnd
-		}
-		if end.After(last) {
-			last = end
-		}
-		living = living || now.Before(end) && !now.Before(fulcio.ValidityPeriodStart)
-	}
-	return last, living
 }
 
 func checkServices(ctx context.Context, x *examination) []Finding {

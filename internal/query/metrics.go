@@ -38,6 +38,7 @@ type Metrics struct {
 	webhooks      *prometheus.CounterVec
 	storeErrors   prometheus.Counter
 	lastIntake    prometheus.Gauge
+	roots         *prometheus.GaugeVec
 }
 
 // NewMetrics makes the metrics of a program of a version.
@@ -71,6 +72,9 @@ func NewMetrics(version string) *Metrics {
 	m.newlyImages = counters("hallmark_newly_affected_images_total", "Images newly hit, counted once for each advisory.", "severity")
 	m.webhooks = counters("hallmark_webhook_deliveries_total", "Deliveries of events, by result.", "result")
 	m.lastIntake = gauge("hallmark_evidence_last_intake_timestamp_seconds", "When an image was last taken in by this replica.")
+	m.roots = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hallmark_trust_root_expiry_timestamp_seconds",
+		Help: "When the trust root that images of a repository are judged by ends: its last certificate authority, or its TUF metadata."}, []string{"repository", "part"})
+	m.registry.MustRegister(m.roots)
 	m.storeErrors = prometheus.NewCounter(prometheus.CounterOpts{Name: "hallmark_store_errors_total", Help: "Failures of the store that a request met."})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hallmark_build_info", Help: "The program's version."}, []string{"version", "goversion"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
@@ -153,6 +157,15 @@ func (m *Metrics) Delivered(err error) {
 }
 
 // observe reads the sizes of a memory whenever metrics are asked for.
+// TrustRoot tells when the root that a repository's images are judged by ends:
+// its last certificate authority, and its TUF metadata, zero for a root without.
+func (m *Metrics) TrustRoot(repository string, authority, metadata time.Time) {
+	m.roots.WithLabelValues(repository, "authority").Set(float64(authority.Unix()))
+	if !metadata.IsZero() {
+		m.roots.WithLabelValues(repository, "metadata").Set(float64(metadata.Unix()))
+	}
+}
+
 func (m *Metrics) observe(mem *memory.Memory) { m.registry.MustRegister(&sizes{memory: mem}) }
 
 // sizes is a prometheus.Collector.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -38,8 +39,10 @@ func service(t *testing.T, unverified bool) *httptest.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
+	metrics := query.NewMetrics("test")
+	metrics.TrustRoot("registry.test/app", time.Now().AddDate(1, 0, 0), time.Now().AddDate(0, 0, 7))
 	server := httptest.NewServer(query.New(query.Config{
-		Memory: m, Intake: intake.New(intake.Config{Memory: m, Unverified: unverified}), Metrics: query.NewMetrics("test"), Version: "test",
+		Memory: m, Intake: intake.New(intake.Config{Memory: m, Unverified: unverified}), Metrics: metrics, Version: "test",
 	}))
 	t.Cleanup(server.Close)
 	return server

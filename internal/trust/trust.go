@@ -80,6 +80,26 @@ func (a Anchor) Age(now time.Time) time.Duration {
 	return now.Sub(a.Checked)
 }
 
+// Authorities gives the latest end of a certificate authority of the root, and
+// whether one is valid at a time.
+func (a Anchor) Authorities(at time.Time) (last time.Time, living bool) {
+	for _, authority := range a.Material.FulcioCertificateAuthorities() {
+		fulcio, known := authority.(*root.FulcioCertificateAuthority)
+		if !known {
+			continue
+		}
+		end := fulcio.Root.NotAfter
+		if !fulcio.ValidityPeriodEnd.IsZero() && fulcio.ValidityPeriodEnd.Before(end) {
+			end = fulcio.ValidityPeriodEnd
+		}
+		if end.After(last) {
+			last = end
+		}
+		living = living || at.Before(end) && !at.Before(fulcio.ValidityPeriodStart)
+	}
+	return last, living
+}
+
 // ErrUnreachable says that a TUF repository is needed and was not reached.
 var ErrUnreachable = errors.New("not reachable")
 

@@ -93,6 +93,12 @@ func (c *Cluster) file(path ...string) string {
 // ReaderKubeconfig is a file that makes hallmark a user named reader, who has no rights of its own.
 func (c *Cluster) ReaderKubeconfig() (path string, err error) { return c.kubeconfig("reader") }
 
+// Credentials are the file of the API server's certificate and the token of its administrator, for whoever reads no
+// kubeconfig.
+func (c *Cluster) Credentials() (certificate, token string) {
+	return c.authority(), c.users["admin"].token
+}
+
 // kubeconfig writes the file by which a user reaches the API server.
 func (c *Cluster) kubeconfig(user string) (path string, err error) {
 	path = c.file(user + ".kubeconfig")
