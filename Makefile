@@ -132,7 +132,7 @@ test-node: build cluster-peers node-peers install-git install-containerd ## a re
 	go test -tags node,cluster -v -timeout 15m -run 'Node|MovedTagRuns|Holding' ./test/cluster
 
 .PHONY: test-charts
-test-charts: build bin/peers/helm cluster-peers install-git ## the charts: what they render, refuse, and a real API server takes
+test-charts: build bin/peers/helm bin/peers/operator-crds cluster-peers install-git ## the charts: what they render, refuse, and a real API server takes
 	go test -tags charts -v -timeout 10m $$(test/packages.sh charts)
 
 .PHONY: dist
@@ -231,6 +231,13 @@ bin/peers/kyverno: test/peers/kyverno/go.mod
 bin/peers/kyverno-crds: test/peers/kyverno/go.mod
 	@mkdir -p $@
 	cd test/peers/kyverno && cp -r --no-preserve=mode "$$(go list -m -f '{{.Dir}}' github.com/kyverno/kyverno)"/config/crds/{kyverno,policies.kyverno.io,policyreport,reports} $(CURDIR)/$@
+	@touch $@
+
+# The Prometheus operator's kinds: a module that holds them is fetched, and nothing of it built.
+bin/peers/operator-crds: test/peers/operator/go.mod
+	@mkdir -p $@
+	cd test/peers/operator && dir=$$(go mod download -json github.com/prometheus-operator/prometheus-operator | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p') && \
+		cp --no-preserve=mode "$$dir"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml $(CURDIR)/$@
 	@touch $@
 
 bin/tools/%: tools/go.mod

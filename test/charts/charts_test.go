@@ -186,6 +186,7 @@ func TestAccepted(t *testing.T) {
 		})
 	}
 	t.Run("policies", func(t *testing.T) { policiesAccepted(t, c) })
+	t.Run("monitoring", func(t *testing.T) { monitoringAccepted(t, c) })
 	t.Run("a Pod that is not restricted", func(t *testing.T) {
 		restricted(t, c, "chart-loose")
 		answer, err := c.Create(t.Context(), cluster.Object{
