@@ -37,8 +37,8 @@ func Distro(word, namespace string) string {
 			return known
 		}
 	}
-	if word[0] >= '0' && word[0] <= '9' && namespace != "" {
-		return namespace + "-" + word
+	if whole := namespace + "-" + word; word[0] >= '0' && word[0] <= '9' && distroPattern.MatchString(whole) {
+		return whole
 	}
 	if strings.ContainsAny(word, " /?#") {
 		return ""
