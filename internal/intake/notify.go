@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -132,11 +133,18 @@ func ecrEvent(body []byte) (name.Reference, error) {
 	return reference(e.Account+".dkr.ecr."+e.Region+suffix, e.Detail.Repository, e.Detail.Tag, e.Detail.Digest)
 }
 
+// repositoryPath is the distribution specification's form of a repository's
+// name. Package name lets more pass, such as steps up in a path.
+var repositoryPath = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+
 // reference prefers the tag, which becomes a name of the image, and falls back
 // on the digest. Evidence under a tag is a push of its own, about another.
 func reference(host, repository, tag, digest string) (name.Reference, error) {
 	if host == "" || repository == "" {
 		return nil, errors.New("an event names no registry or no repository")
+	}
+	if !repositoryPath.MatchString(repository) {
+		return nil, fmt.Errorf("an event names the repository %q, which no registry has", repository)
 	}
 	base, err := name.NewRepository(host+"/"+repository, name.StrictValidation)
 	if err != nil {
