@@ -156,7 +156,6 @@ func (m *Metrics) Delivered(err error) {
 	m.webhooks.WithLabelValues(result).Inc()
 }
 
-// observe reads the sizes of a memory whenever metrics are asked for.
 // TrustRoot tells when the root that a repository's images are judged by ends:
 // its last certificate authority, and its TUF metadata, zero for a root without.
 func (m *Metrics) TrustRoot(repository string, authority, metadata time.Time) {
@@ -166,6 +165,7 @@ func (m *Metrics) TrustRoot(repository string, authority, metadata time.Time) {
 	}
 }
 
+// observe reads the sizes of a memory whenever metrics are asked for.
 func (m *Metrics) observe(mem *memory.Memory) { m.registry.MustRegister(&sizes{memory: mem}) }
 
 // sizes is a prometheus.Collector.
