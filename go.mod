@@ -56,7 +56,7 @@ require (
 	github.com/zclconf/go-cty v1.19.0 // tests: the types of Terraform variables
 	go.opentelemetry.io/proto/otlp v1.11.0 // tests: what a collector is sent
 	go.yaml.in/yaml/v3 v3.0.5 // advisory: OSV records in YAML; manifest, lint: Kubernetes objects with their places
-	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog
+	golang.org/x/mod v0.41.0 // localtrust: the log, on sumdb/tlog; doctor: Kyverno's version
 	golang.org/x/oauth2 v0.36.0 // oidc: logging in
 	golang.org/x/sync v0.23.0 // stages side by side
 	golang.org/x/sys v0.48.0 // source: times of links

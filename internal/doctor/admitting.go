@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
+
+	"golang.org/x/mod/semver"
 
 	"github.com/hallmark-sh/hallmark/internal/lint"
 	"github.com/hallmark-sh/hallmark/internal/manifest"
@@ -29,7 +32,47 @@ func checkCluster(ctx context.Context, x *examination) []Finding {
 	if slices.Contains(found.Absent, "imagevalidatingpolicies.policies.kyverno.io") {
 		return []Finding{broken("install Kyverno 1.19 with charts/kyverno-values.yaml; docs/kubernetes.md says how", "%s, Kubernetes %s, has no Kyverno that knows image policies", x.Cluster.Server, version)}
 	}
-	return ok("%s, Kubernetes %s, with Kyverno's policies", x.Cluster.Server, version)
+	out := ok("%s, Kubernetes %s, with Kyverno's policies", x.Cluster.Server, version)
+	for _, o := range found.Objects {
+		if o.Kind == "Deployment" {
+			out = append(out, kyvernoVersion(o)...)
+		}
+	}
+	return out
+}
+
+// leastKyverno is the Kyverno that the rendered policies are for and tested
+// with.
+const leastKyverno = "v1.19.1"
+
+// kyvernoVersion reads the version from the tag of the admission controller's
+// image.
+func kyvernoVersion(o manifest.Object) []Finding {
+	var d struct {
+		Metadata struct{ Name string }
+		Spec     struct {
+			Template struct {
+				Spec struct{ Containers []struct{ Image string } }
+			}
+		}
+	}
+	if err := o.Node.Decode(&d); err != nil {
+		return failed(fmt.Errorf("reading %s: %w", o.File, err), "")
+	}
+	for _, c := range d.Spec.Template.Spec.Containers {
+		image, _, _ := strings.Cut(c.Image, "@")
+		name, tag, _ := strings.Cut(path.Base(image), ":")
+		switch {
+		case name != "kyverno":
+		case !semver.IsValid(tag):
+			return unchecked("look at the image "+c.Image, "which Kyverno %s runs is not told by its tag", d.Metadata.Name)
+		case semver.Compare(tag, leastKyverno) < 0:
+			return []Finding{warning("upgrade Kyverno to "+leastKyverno+" or later", "%s runs Kyverno %s; the rendered policies are for %s", d.Metadata.Name, tag, leastKyverno)}
+		default:
+			return ok("%s runs Kyverno %s", d.Metadata.Name, tag)
+		}
+	}
+	return nil
 }
 
 // checkPolicies compares the policies that the cluster has with those that
@@ -116,33 +159,33 @@ func aboutImage(fields map[string]any, image string) bool {
 
 // differences lists the fields that are wanted and are not so. What a cluster
 // adds, by its defaults, is no difference.
-func differences(path string, want, have any) []string {
+func differences(at string, want, have any) []string {
 	switch w := want.(type) {
 	case map[string]any:
 		h, ok := have.(map[string]any)
 		if !ok {
-			return []string{path}
+			return []string{at}
 		}
 		var out []string
 		for _, key := range slices.Sorted(maps.Keys(w)) {
-			out = append(out, differences(path+"."+key, w[key], h[key])...)
+			out = append(out, differences(at+"."+key, w[key], h[key])...)
 		}
 		return out
 	case []any:
 		h, ok := have.([]any)
 		if !ok || len(h) != len(w) {
-			return []string{path}
+			return []string{at}
 		}
 		var out []string
 		for i := range w {
-			out = append(out, differences(fmt.Sprintf("%s[%d]", path, i), w[i], h[i])...)
+			out = append(out, differences(fmt.Sprintf("%s[%d]", at, i), w[i], h[i])...)
 		}
 		return out
 	}
 	if reflect.DeepEqual(want, have) || fmt.Sprint(want) == fmt.Sprint(have) {
 		return nil
 	}
-	return []string{path}
+	return []string{at}
 }
 
 // checkWeaknesses lints all that the cluster admits by.

@@ -80,3 +80,29 @@ func TestDoctor(t *testing.T) {
 	replace(t, c, more)
 	expect("a policy nobody means", "cluster-policies", "warning", "hallmark-acme-app-forgotten, which hallmark.yaml does not mean")
 }
+
+// kyvernoDeployment is what Kyverno's chart would have made, of another version and with nothing set.
+const kyvernoDeployment = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: kyverno-admission-controller, namespace: kyverno},
+spec: {replicas: 0, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}},
+spec: {containers: [{name: kyverno, image: "reg.kyverno.io/kyverno/kyverno:v1.18.2", args: [--v=2]}]}}}}`
+
+// TestDoctorOfKyverno examines Kyverno by its Deployment: an old one, with the cache it comes with, and no replica.
+func TestDoctorOfKyverno(t *testing.T) {
+	w := newWorld(t)
+	c := startBare(t, cluster.Options{})
+	if err := c.Must(t.Context(), []byte(kyvernoDeployment)); err != nil {
+		t.Fatal(err)
+	}
+	states, said := w.doctors(c)
+	t.Log(said)
+	for check, want := range map[string]string{"cluster": "warning", "cluster-policies": "broken", "cluster-weaknesses": "warning", "cluster-webhooks": "broken"} {
+		if states[check] != want {
+			t.Errorf("%s is %s, want %s", check, states[check], want)
+		}
+	}
+	for _, words := range []string{"runs Kyverno v1.18.2", "cache-size", "no replica of Deployment kyverno-admission-controller in kyverno is available", "the cluster lacks"} {
+		if !strings.Contains(said, words) {
+			t.Errorf("it does not say %q", words)
+		}
+	}
+}
