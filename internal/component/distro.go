@@ -37,7 +37,9 @@ func Distro(word, namespace string) string {
 			return known
 		}
 	}
-	if whole := namespace + "-" + word; word[0] >= '0' && word[0] <= '9' && distroPattern.MatchString(whole) {
+	// The namespace must be the whole name: "a 1" is one with a release already.
+	whole := namespace + "-" + word
+	if m := distroPattern.FindStringSubmatch(whole); m != nil && m[1] == namespace && word[0] >= '0' && word[0] <= '9' {
 		return whole
 	}
 	if strings.ContainsAny(word, " /?#") {

@@ -52,7 +52,8 @@ func FromPURL(purl, version, distro string) (Package, error) {
 			p.Module = q.Value
 		}
 	}
-	p.Type = Type(p.Type)
+	// The distribution and the source packages are told by the cleaned names.
+	p = p.Normalize()
 	if OS(p.Type) {
 		p.Distro = Distro(distro, p.Namespace)
 		p.Upstream = Upstream(p.Type, p.Name, upstream)
@@ -72,6 +73,18 @@ func FromPURL(purl, version, distro string) (Package, error) {
 // no control characters, no spaces around. Fields that are not of the type are
 // left.
 func (p Package) Normalize() Package {
+	// What is taken apart may have to be cleaned, or taken apart, once more.
+	// Each round makes the fields shorter or leaves them.
+	for {
+		next := p.normalize()
+		if next == p {
+			return p
+		}
+		p = next
+	}
+}
+
+func (p Package) normalize() Package {
 	for _, f := range []*string{&p.Type, &p.Namespace, &p.Name, &p.Version, &p.Distro, &p.Upstream, &p.Module} {
 		*f = clean(*f)
 	}
@@ -79,12 +92,12 @@ func (p Package) Normalize() Package {
 	if p.Type == "" {
 		p.Type = Unknown
 	}
-	p.Namespace = strings.Trim(p.Namespace, "/")
+	p.Namespace = segments(p.Namespace)
 	switch p.Type {
 	case "golang":
 		// A module path may be written wholly as the name.
 		if dir, base, ok := cutLast(p.Name, "/"); ok {
-			p.Namespace, p.Name = strings.Trim(p.Namespace+"/"+dir, "/"), base
+			p.Namespace, p.Name = segments(p.Namespace+"/"+dir), base
 		}
 		p.Namespace, p.Name = strings.ToLower(p.Namespace), strings.ToLower(p.Name)
 	case "pypi":
@@ -107,6 +120,12 @@ func (p Package) Normalize() Package {
 		p.Distro, p.Upstream = "", ""
 	}
 	return p
+}
+
+// segments leaves out the empty segments of a namespace, as its canonical form
+// does.
+func segments(namespace string) string {
+	return strings.Join(strings.FieldsFunc(namespace, func(r rune) bool { return r == '/' }), "/")
 }
 
 // PURL is the canonical package URL of p, with its distribution and source
@@ -149,11 +168,12 @@ var sourceRPM = regexp.MustCompile(`^(.+)-([^-]+)-([^-]+)\.(?:src|nosrc)\.rpm$`)
 func Upstream(typ, name, value string) string {
 	var out []string
 	for _, one := range strings.Split(value, ",") {
-		one = strings.TrimSpace(one)
+		one = clean(one)
 		if m := sourceRPM.FindStringSubmatch(one); m != nil && typ == "rpm" {
 			one = m[1] + "@" + m[2] + "-" + m[3]
 		}
 		source, version, _ := strings.Cut(one, "@")
+		source, version = clean(source), clean(version)
 		if typ != "rpm" {
 			source = strings.ToLower(source)
 		}
