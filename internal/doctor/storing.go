@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hallmark-sh/hallmark/internal/advisory"
@@ -74,7 +76,8 @@ func checkClock(ctx context.Context, x *examination) []Finding {
 	case worst.Abs() >= lateClock:
 		return []Finding{warning(mend, "this clock is off by %s", (-worst).Round(time.Second))}
 	}
-	return ok("this clock agrees with those of %d others, to %s", len(seen), max(worst.Abs().Round(time.Second), time.Second))
+	slices.Sort(seen)
+	return ok("this clock agrees to %s with %s", max(worst.Abs().Round(time.Second), time.Second), strings.Join(seen, ", "))
 }
 
 func checkAdvisories(ctx context.Context, x *examination) []Finding {
