@@ -66,8 +66,17 @@ func (b *bench) askFiles(ctx context.Context, f *figures) error {
 	return nil
 }
 
-// writeFile writes one image's document, as small as it can be.
+// writeFile writes one image's document.
 func (b *bench) writeFile(dir string, i estate.Image) error {
+	raw, err := b.document(i)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, i.Digest.Hex[48:]+".json"), raw, 0o644)
+}
+
+// document is one image's SBOM, as small as it can be.
+func (b *bench) document(i estate.Image) ([]byte, error) {
 	type part struct {
 		Type    string `json:"type"`
 		Name    string `json:"name"`
@@ -87,11 +96,7 @@ func (b *bench) writeFile(dir string, i estate.Image) error {
 		p := b.grown.Packages[place]
 		doc.Components = append(doc.Components, part{"library", p.FullName(), p.Version, p.PURL()})
 	}
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, i.Digest.Hex[48:]+".json"), raw, 0o644)
+	return json.Marshal(doc)
 }
 
 // freshness imports one advisory on the commonest package over HTTP, and says

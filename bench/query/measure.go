@@ -37,6 +37,8 @@ type figures struct {
 	stats      index.Stats
 	tables     string // size of SQLite's tables
 	intake     float64
+	paced      float64 // documents a second, read and taken in
+	listed     float64 // packages in one of them
 	advise     time.Duration
 	start      time.Duration
 	loaded     int64 // resident memory once started
@@ -108,6 +110,9 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	}
 	if err := b.ask(ctx, &f, contenders); err != nil {
 		return f, err
+	}
+	if f.paced, f.listed, err = b.pace(ctx); err != nil {
+		return f, fmt.Errorf("measuring the pace of intake: %w", err)
 	}
 	if err := b.askFiles(ctx, &f); err != nil {
 		return f, fmt.Errorf("asking grep and jq: %w", err)

@@ -55,15 +55,15 @@ func markdown(all []figures) string {
 			}
 		}
 	}
-	fmt.Fprintln(&b, "\n| images | packages an image | distinct | findings | intake | start | memory at start | after all questions | one advisory until answered | re-match | SQLite's file |")
-	fmt.Fprintln(&b, "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+	fmt.Fprintln(&b, "\n| images | packages an image | distinct | findings | intake | of documents | start | memory at start | after all questions | one advisory until answered | re-match | SQLite's file |")
+	fmt.Fprintln(&b, "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, f := range all {
 		intake := "-"
 		if f.intake > 0 {
 			intake = fmt.Sprintf("%.0f/s", f.intake)
 		}
-		fmt.Fprintf(&b, "| %d | %.0f | %d | %d | %s | %.2f s | %d MB | %d MB | %.0f ms | %d in %.2f s | %s |\n", f.stats.Images,
-			float64(f.stats.Occurrences)/float64(f.stats.Images), f.stats.Packages, f.stats.Findings, intake, f.start.Seconds(), f.loaded>>20,
+		fmt.Fprintf(&b, "| %d | %.0f | %d | %d | %s | %.0f/s of %.0f packages | %.2f s | %d MB | %d MB | %.0f ms | %d in %.2f s | %s |\n", f.stats.Images,
+			float64(f.stats.Occurrences)/float64(f.stats.Images), f.stats.Packages, f.stats.Findings, intake, f.paced, f.listed, f.start.Seconds(), f.loaded>>20,
 			f.resident>>20, float64(f.fresh.Microseconds())/1000, f.rematched, f.rematch.Seconds(), f.tables)
 	}
 	for _, f := range all {
