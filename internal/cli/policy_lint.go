@@ -30,8 +30,8 @@ A folder stands for its .yaml, .yml and .json files, and - for standard input.
 With --context, or --kubeconfig, the policies that a cluster has are read from it;
 docs/admission.md has the rights that takes.
 
-Exit codes: 0 none found; 3 found, of the severity asked for or graver; 1 could
-not be read.`,
+Exit codes: 0 none found; 3 found, of the severity asked for or graver; 2 what was
+named cannot be read as policies; 1 there is no policy in it.`,
 		Example: `  hallmark policy lint policies/
   helm template kyverno kyverno/kyverno | hallmark policy lint policies/ -
   hallmark policy lint --context production

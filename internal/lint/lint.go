@@ -6,7 +6,7 @@
 //
 // It reads Kyverno's policies and exceptions of both generations, native
 // ValidatingAdmissionPolicies with their bindings, webhook configurations, and
-// the settings of Kyverno in its Deployment or its chart's values. Objects are
+// the settings of Kyverno in its Deployment, as its chart renders it. Objects are
 // judged one by one and as a set: a policy for debug containers may be an
 // object of its own.
 //
