@@ -180,6 +180,7 @@ func FuzzDistro(f *testing.F) {
 	for _, seed := range []string{"debian-12", "bookworm", "debian-bookworm", "3.18", "alpine-v3.18", "ubuntu 22.04", "v-1", "a-v1", "0-unstable"} {
 		f.Add(seed, "debian")
 		f.Add(seed, "")
+		f.Add(seed, strings.Repeat("j", 70))
 	}
 	f.Fuzz(func(t *testing.T, word, namespace string) {
 		once := component.Distro(word, namespace)

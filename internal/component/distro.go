@@ -15,6 +15,9 @@ var codenames = map[string]string{
 
 var distroPattern = regexp.MustCompile(`^([a-z][a-z0-9_]*(?:-[a-z][a-z0-9_]*)*)[-:_ ]v?([0-9][0-9a-z.+~_-]*|unstable|edge|rawhide)$`)
 
+// maxDistro bounds the name of a release, in bytes; a longer one names none.
+const maxDistro = 64
+
 // Distro normalises the name of a distribution's release, as a package URL's
 // qualifier or a document has it, to "debian-12". A codename such as bookworm,
 // alone or after the name, becomes its number. A release without a name gets
@@ -23,7 +26,7 @@ var distroPattern = regexp.MustCompile(`^([a-z][a-z0-9_]*(?:-[a-z][a-z0-9_]*)*)[
 func Distro(word, namespace string) string {
 	word = strings.ToLower(clean(word))
 	namespace = strings.ToLower(namespace)
-	if word == "" || len(word) > 64 {
+	if word == "" || len(word) > maxDistro {
 		return ""
 	}
 	if known, ok := codenames[word]; ok {
@@ -39,7 +42,7 @@ func Distro(word, namespace string) string {
 	}
 	// The namespace must be the whole name: "a 1" is one with a release already.
 	whole := namespace + "-" + word
-	if m := distroPattern.FindStringSubmatch(whole); m != nil && m[1] == namespace && word[0] >= '0' && word[0] <= '9' {
+	if m := distroPattern.FindStringSubmatch(whole); m != nil && len(whole) <= maxDistro && m[1] == namespace && word[0] >= '0' && word[0] <= '9' {
 		return whole
 	}
 	if strings.ContainsAny(word, " /?#") {
