@@ -51,10 +51,10 @@ func (ix *Index) Affected(q AffectedQuery, o Options) (Affected, error) {
 	ids, next := p.take(images)
 	a.Next = next
 	a.Images = make([]ImageHit, 0, len(ids))
-	var buffer []uint32
-	for _, image := range ids {
+	held := ix.held(ids, in.packages)
+	for n, image := range ids {
 		one := ImageHit{ImageRef: ix.ref(image)}
-		for _, id := range ix.held(image, in.packages, &buffer) {
+		for _, id := range held[n] {
 			for _, h := range in.hits[id] {
 				hit := ix.answer(h, id, in.group)
 				hit.Exploitability = ix.exploitability(in.documents, hit.ID, in.names, hit.Package, image)
@@ -121,19 +121,25 @@ func (ix *Index) cleared(in inquiry, images set) set {
 	if len(in.documents) == 0 {
 		return out
 	}
-	var buffer []uint32
-	ix.spokenOf(in.documents, images).all(func(image uint32) {
-		for _, id := range ix.held(image, in.packages, &buffer) {
-			for _, h := range in.hits[id] {
-				s := ix.exploitability(in.documents, h.record.ID, in.names, ix.packageOf(id), image)
-				if s == nil || !s.Clears() {
-					return
-				}
-			}
+	var spoken []uint32
+	ix.spokenOf(in.documents, images).all(func(image uint32) { spoken = append(spoken, image) })
+	for n, held := range ix.held(spoken, in.packages) {
+		if !slices.ContainsFunc(held, func(id uint32) bool { return !ix.clears(in, id, spoken[n]) }) {
+			out.add(spoken[n])
 		}
-		out.add(image)
-	})
+	}
 	return out
+}
+
+// clears says that VEX clears every hit of a package in an image.
+func (ix *Index) clears(in inquiry, id, image uint32) bool {
+	for _, h := range in.hits[id] {
+		s := ix.exploitability(in.documents, h.record.ID, in.names, ix.packageOf(id), image)
+		if s == nil || !s.Clears() {
+			return false
+		}
+	}
+	return true
 }
 
 // answer is a finding as an answer shows it.

@@ -99,25 +99,43 @@ func (ix *Index) versions(packages []uint32, there set) (out []VersionCount, tot
 	return out, len(all)
 }
 
-// held gives those of packages (ascending) that an image holds. buffer is
-// reused between calls.
-func (ix *Index) held(image uint32, packages []uint32, buffer *[]uint32) []uint32 {
-	var out []uint32
-	if len(packages) <= 8 {
-		for _, id := range packages {
-			if ix.packages[id].images.contains(image) {
-				out = append(out, id)
-			}
+// held gives, for each of images, those of packages (ascending) that it holds.
+func (ix *Index) held(images, packages []uint32) [][]uint32 {
+	out := make([][]uint32, len(images))
+	if len(packages) > 8 { // Then an image's list is the shorter one.
+		var list []uint32
+		for n, image := range images {
+			list = ix.packagesOf(image, list[:0])
+			out[n] = shared(list, packages)
 		}
 		return out
 	}
-	*buffer = ix.packagesOf(image, (*buffer)[:0])
+	wanted, places := make(set, len(ix.live)), make(map[uint32]int, len(images))
+	for n, image := range images {
+		wanted.add(image)
+		places[image] = n
+	}
+	for _, id := range packages {
+		ix.packages[id].images.each(func(run []uint32) {
+			for _, image := range run {
+				if wanted.has(image) {
+					n := places[image]
+					out[n] = append(out[n], id)
+				}
+			}
+		})
+	}
+	return out
+}
+
+// shared is what two ascending lists have in common.
+func shared(a, b []uint32) (out []uint32) {
 	n := 0
-	for _, id := range *buffer {
-		for n < len(packages) && packages[n] < id {
+	for _, id := range a {
+		for n < len(b) && b[n] < id {
 			n++
 		}
-		if n < len(packages) && packages[n] == id {
+		if n < len(b) && b[n] == id {
 			out = append(out, id)
 		}
 	}
@@ -152,10 +170,10 @@ func (ix *Index) WhoHas(q PackageQuery, o Options) (WhoHas, error) {
 	ids, next := p.take(images)
 	a.Next = next
 	a.Images = make([]ImageHas, 0, len(ids))
-	var buffer []uint32
-	for _, image := range ids {
+	held := ix.held(ids, packages)
+	for n, image := range ids {
 		hit := ImageHas{ImageRef: ix.ref(image)}
-		for _, id := range ix.held(image, packages, &buffer) {
+		for _, id := range held[n] {
 			hit.Packages = append(hit.Packages, ix.packageOf(id))
 		}
 		a.Images = append(a.Images, hit)

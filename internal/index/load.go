@@ -4,7 +4,6 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/RoaringBitmap/roaring/v2"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -57,6 +56,8 @@ func (ix *Index) EndLoad() {
 		from = to
 	}
 	_ = group.Wait() // none of them gives an error
+	// Growing left room for a quarter more.
+	ix.packages, ix.images = slices.Clone(ix.packages), slices.Clone(ix.images)
 	ix.doubts.Store(nil)
 }
 
@@ -87,18 +88,7 @@ func (ix *Index) fill(from, to, sum int, counts []uint32) {
 		}
 	}
 	for n := range next {
-		images := places[next[n]-counts[from+n] : next[n]]
-		p := &ix.packages[from+n].images
-		switch {
-		case len(images) == 0:
-		case len(images) <= fewest:
-			p.few = slices.Clone(images)
-		default:
-			grown := roaring.New()
-			grown.AddMany(images)
-			grown.RunOptimize()
-			p.many = grown.Clone() // A copy has no slack.
-		}
+		ix.packages[from+n].images = postingOf(places[next[n]-counts[from+n] : next[n]])
 	}
 }
 

@@ -93,6 +93,13 @@ type tally struct {
 	kev int32
 }
 
+func (a *tally) add(b *tally) {
+	for s, n := range b.of {
+		a.of[s] += n
+	}
+	a.kev += b.kev
+}
+
 func (a *tally) compare(b *tally) int {
 	for s := finding.Critical; s > finding.Negligible; s-- {
 		if c := cmp.Compare(b.of[s], a.of[s]); c != 0 {
@@ -111,6 +118,7 @@ func (ix *Index) tallies(p page) []tally {
 	}
 	weights := map[*record]weight{}
 	for id, hits := range ix.hits {
+		var found tally // in every image that holds the package
 		for _, h := range hits {
 			if !h.record.valid(p.at) {
 				continue
@@ -122,15 +130,19 @@ func (ix *Index) tallies(p page) []tally {
 				w.kev = exploited(group)
 				weights[h.record] = w
 			}
-			ix.packages[id].images.each(func(images []uint32) {
-				for _, image := range images {
-					all[image].of[w.severity]++
-					if w.kev {
-						all[image].kev++
-					}
-				}
-			})
+			found.of[w.severity]++
+			if w.kev {
+				found.kev++
+			}
 		}
+		if found == (tally{}) {
+			continue
+		}
+		ix.packages[id].images.each(func(images []uint32) {
+			for _, image := range images {
+				all[image].add(&found)
+			}
+		})
 	}
 	return all
 }

@@ -5,43 +5,63 @@ import (
 	"errors"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// fewest is how many images a posting keeps as a plain list. Half of all
-// packages of an estate occur once, and a bitmap of one costs 250 bytes.
-const fewest = 32
+// most is how many images a posting keeps as gaps. A bitmap holds more in less,
+// and says of one image whether it is there without reading all before it; but
+// nearly all packages of an estate are in few images, and each bitmap costs 200
+// bytes and two for an image.
+const most = 2048
 
-// posting is the set of images that hold a package.
+// posting is the set of images that hold a package: ascending, each as its
+// distance to the one before, a varint; or a bitmap, once there are many.
 type posting struct {
-	few  []uint32 // ascending; nil once many is set
-	many *roaring.Bitmap
+	gaps    []byte
+	last, n uint32 // of gaps
+	many    *roaring.Bitmap
+}
+
+// postingOf makes a posting, without slack, of ascending images.
+func postingOf(images []uint32) (p posting) {
+	if len(images) > most {
+		grown := roaring.New()
+		grown.AddMany(images)
+		grown.RunOptimize()
+		p.many = grown.Clone() // A copy has no slack.
+		return p
+	}
+	room := make([]byte, 0, 2*len(images))
+	for _, image := range images {
+		room = binary.AppendUvarint(room, uint64(image-p.last))
+		p.last = image
+	}
+	p.gaps, p.n = slices.Clone(room), uint32(len(images))
+	return p
 }
 
 func (p *posting) add(image uint32) {
-	if p.many != nil {
-		p.many.Add(image)
-		return
-	}
-	at, found := slices.BinarySearch(p.few, image)
 	switch {
-	case found:
-	case len(p.few) < fewest:
-		p.few = slices.Insert(p.few, at, image)
-	default:
-		p.many = roaring.BitmapOf(p.few...)
+	case p.many != nil:
 		p.many.Add(image)
-		p.few = nil
+	case p.n > 0 && image <= p.last: // Never in a store's log, whose images ascend.
+		var images []uint32
+		p.each(func(run []uint32) { images = append(images, run...) })
+		if at, found := slices.BinarySearch(images, image); !found {
+			*p = postingOf(slices.Insert(images, at, image))
+		}
+	case p.n == most:
+		grown := roaring.New()
+		p.each(grown.AddMany)
+		grown.Add(image)
+		*p = posting{many: grown}
+	default:
+		p.gaps = binary.AppendUvarint(p.gaps, uint64(image-p.last))
+		p.last = image
+		p.n++
 	}
-}
-
-func (p *posting) contains(image uint32) bool {
-	if p.many != nil {
-		return p.many.Contains(image)
-	}
-	_, found := slices.BinarySearch(p.few, image)
-	return found
 }
 
 // size counts all images, also those that are gone.
@@ -49,22 +69,43 @@ func (p *posting) size() int {
 	if p.many != nil {
 		return int(p.many.GetCardinality())
 	}
-	return len(p.few)
+	return int(p.n)
 }
 
-// each calls visit with all images, in runs.
+// walk is what going over a posting takes. A question goes over thousands, and
+// the service's memory is bounded: what it needs is used again.
+type walk struct {
+	over   roaring.ManyIntIterator
+	images [512]uint32
+}
+
+var walks = sync.Pool{New: func() any { return new(walk) }}
+
+// each calls visit with all images, in runs that are valid until it returns.
 func (p *posting) each(visit func([]uint32)) {
-	if p.many == nil {
-		visit(p.few)
+	w := walks.Get().(*walk)
+	defer walks.Put(w)
+	if p.many != nil {
+		w.over.Initialize(p.many)
+		for n := w.over.NextMany(w.images[:]); n > 0; n = w.over.NextMany(w.images[:]) {
+			visit(w.images[:n])
+		}
+		w.over = roaring.ManyIntIterator{} // It holds on to the bitmap.
 		return
 	}
-	var buffer [512]uint32
-	for it := p.many.ManyIterator(); ; {
-		n := it.NextMany(buffer[:])
-		if n == 0 {
-			return
+	n, last := 0, uint32(0)
+	for gaps := p.gaps; len(gaps) > 0; {
+		gap, length := uvarint(gaps)
+		last, gaps = last+uint32(gap), gaps[length:]
+		if w.images[n] = last; n == len(w.images)-1 {
+			visit(w.images[:])
+			n = 0
+			continue
 		}
-		visit(buffer[:n])
+		n++
+	}
+	if n > 0 {
+		visit(w.images[:n])
 	}
 }
 
