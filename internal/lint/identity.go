@@ -55,34 +55,77 @@ func (e *estate) signers() signers {
 	return all
 }
 
-// strangers are identities that no sensible policy means together.
+// compiled refuses identities whose expressions are none: no signature ever
+// passes them, and what else they would let in nobody can say.
+func (all signers) compiled() error {
+	for _, s := range all {
+		for field, expression := range map[string]string{".subjectRegExp": s.SubjectRegExp, ".issuerRegExp": s.IssuerRegExp} {
+			if _, err := regexp.Compile(expression); err != nil {
+				return s.o.Wrong(s.o.node(s.path+field), "reading %s of %s: %s", strings.TrimPrefix(field, "."), s.o.name(), strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+			}
+		}
+	}
+	return nil
+}
+
+// strangers are identities that no sensible policy means.
 var strangers = []string{
 	"https://github.com/mallory/tool/.github/workflows/build.yml@refs/heads/x",
 	"https://gitlab.com/mallory/tool//.gitlab-ci.yml@refs/heads/main",
 	"mallory@example.com",
 }
 
-func matchesStrangers(expression string) bool {
+// open says that the identity names nobody's account, so that everybody who
+// has one at the host may sign; why in a few words, and where it stands.
+func (s signer) open() (field, why string) {
+	switch {
+	case s.SubjectRegExp != "" && openRegExp(s.SubjectRegExp):
+		return ".subjectRegExp", s.SubjectRegExp + " matches anybody's subject"
+	case s.Subject != "" && s.stars && strings.Trim(s.Subject, "*?") == "":
+		return ".subject", s.Subject + " matches any subject"
+	case s.Subject != "" && s.stars && openStars(s.Subject):
+		return ".subject", s.Subject + " matches anybody's subject"
+	case s.Subject == "" && s.SubjectRegExp == "" && s.SubjectExpression == "":
+		return "", "no subject is named"
+	}
+	return "", ""
+}
+
+// openRegExp says that an expression matches a stranger, or that in one of its
+// branches no account is named. What is not tied to its beginning has no place
+// where an account would be: that is told by a code of its own.
+func openRegExp(expression string) bool {
 	compiled, err := regexp.Compile(expression)
-	return err == nil && !slices.ContainsFunc(strangers, func(s string) bool { return !compiled.MatchString(s) })
+	if err != nil {
+		return false
+	}
+	parsed, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	begin, _ := anchored(parsed)
+	return slices.ContainsFunc(strangers, compiled.MatchString) || begin && anybody(parsed)
+}
+
+func openStars(subject string) bool {
+	before, after, found := subject, "", false
+	if i := strings.IndexAny(subject, "*?"); i >= 0 {
+		before, after, found = subject[:i], subject[strings.LastIndexAny(subject, "*?")+1:], true
+	}
+	return found && !account(before) && !mailDomain(after)
 }
 
 func checkEverything(e *estate, say report) {
 	for _, s := range e.signers() {
-		switch {
-		case s.SubjectRegExp != "" && matchesStrangers(s.SubjectRegExp):
-			say(s.o, s.path+".subjectRegExp", "%s matches any subject", s.SubjectRegExp)
-		case s.Subject != "" && s.stars && strings.Trim(s.Subject, "*") == "":
-			say(s.o, s.path+".subject", "%s matches any subject", s.Subject)
-		case s.Subject == "" && s.SubjectRegExp == "" && s.SubjectExpression == "":
-			say(s.o, s.path, "no subject is named")
+		if field, why := s.open(); why != "" {
+			say(s.o, s.path+field, "%s", why)
 		}
 	}
 }
 
 func checkAnchors(e *estate, say report) {
 	for _, s := range e.signers().withRegExp() {
-		if begin, end := anchored(s.parsed); (!begin || !end) && !matchesStrangers(s.SubjectRegExp) {
+		if begin, end := anchored(s.parsed); (!begin || !end) && !openRegExp(s.SubjectRegExp) {
 			missing := "^ at the beginning"
 			if begin {
 				missing = "$ at the end"
@@ -96,12 +139,13 @@ func checkAnchors(e *estate, say report) {
 
 func checkWildcards(e *estate, say report) {
 	for _, s := range e.signers().withRegExp() {
-		if !matchesStrangers(s.SubjectRegExp) && wild(s.parsed) {
+		if !openRegExp(s.SubjectRegExp) && wild(s.parsed) {
 			say(s.o, s.path+".subjectRegExp", "%s goes on with anything after part of a name", s.SubjectRegExp)
 		}
 	}
 	for _, s := range e.signers() {
-		if i := strings.Index(s.Subject, "*"); s.stars && i > 0 && !strings.ContainsRune("/@", rune(s.Subject[i-1])) && strings.Trim(s.Subject, "*") != "" {
+		i := strings.IndexAny(s.Subject, "*?")
+		if _, why := s.open(); s.stars && why == "" && i > 0 && !strings.Contains(s.Subject[:i], "@") && !strings.HasSuffix(s.Subject[:i], "/") {
 			say(s.o, s.path+".subject", "%s goes on with anything after part of a name", s.Subject)
 		}
 	}
@@ -126,7 +170,7 @@ func checkIssuer(e *estate, say report) {
 		}
 		parsed, err := syntax.Parse(s.IssuerRegExp, syntax.Perl)
 		if err != nil {
-			continue
+			continue // compiled has refused it
 		}
 		if begin, end := anchored(parsed); !begin || !end || hasWildcard(parsed) {
 			say(s.o, s.path+".issuerRegExp", "%s takes more issuers than one", s.IssuerRegExp)
@@ -156,8 +200,7 @@ type parsedSigner struct {
 	parsed *syntax.Regexp
 }
 
-// withRegExp are those whose subject is an expression that compiles; the API
-// server refuses the others.
+// withRegExp are those whose subject is an expression.
 func (all signers) withRegExp() []parsedSigner {
 	var out []parsedSigner
 	for _, one := range all {
@@ -169,84 +212,4 @@ func (all signers) withRegExp() []parsedSigner {
 		}
 	}
 	return out
-}
-
-// anchored says whether every text that matches begins, and ends, where the
-// expression does.
-func anchored(re *syntax.Regexp) (begin, end bool) {
-	switch re.Op {
-	case syntax.OpBeginText:
-		return true, false
-	case syntax.OpEndText:
-		return false, true
-	case syntax.OpCapture:
-		return anchored(re.Sub[0])
-	case syntax.OpConcat:
-		begin, _ = anchored(re.Sub[0])
-		_, end = anchored(re.Sub[len(re.Sub)-1])
-		return begin, end
-	case syntax.OpAlternate:
-		begin, end = true, true
-		for _, sub := range re.Sub {
-			b, e := anchored(sub)
-			begin, end = begin && b, end && e
-		}
-		return begin, end
-	}
-	return false, false
-}
-
-// anything says that re is a dot, or anything repeated of one.
-func anything(re *syntax.Regexp) bool {
-	switch re.Op {
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return true
-	case syntax.OpStar, syntax.OpPlus, syntax.OpRepeat, syntax.OpCapture:
-		return anything(re.Sub[0])
-	}
-	return false
-}
-
-// wild says that anything may follow part of a name, as in acme/app.*, which
-// matches acme/app-evil too. After a slash or an @ it follows a whole name.
-func wild(re *syntax.Regexp) bool {
-	for i, sub := range re.Sub {
-		if wild(sub) {
-			return true
-		}
-		if re.Op != syntax.OpConcat || i == 0 || !repeated(sub) || !anything(sub) {
-			continue
-		}
-		before := re.Sub[i-1]
-		if before.Op == syntax.OpLiteral && !strings.ContainsRune("/@:", before.Rune[len(before.Rune)-1]) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasWildcard says that anything may stand somewhere.
-func hasWildcard(re *syntax.Regexp) bool {
-	return repeated(re) && anything(re) || slices.ContainsFunc(re.Sub, hasWildcard)
-}
-
-func repeated(re *syntax.Regexp) bool {
-	switch re.Op {
-	case syntax.OpStar, syntax.OpPlus, syntax.OpRepeat:
-		return true
-	case syntax.OpCapture:
-		return repeated(re.Sub[0])
-	}
-	return false
-}
-
-// loose says that a dot stands by itself, where a dot was meant.
-func loose(re *syntax.Regexp) bool {
-	if repeated(re) && anything(re) {
-		return false
-	}
-	if re.Op == syntax.OpAnyChar || re.Op == syntax.OpAnyCharNotNL {
-		return true
-	}
-	return slices.ContainsFunc(re.Sub, loose)
 }

@@ -3,6 +3,8 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,6 +27,7 @@ type legacyPolicy struct {
 }
 
 type legacyRule struct {
+	Match    yaml.Node `yaml:"match"`
 	Validate struct {
 		FailureAction string    `yaml:"failureAction"`
 		Pattern       yaml.Node `yaml:"pattern"`
@@ -110,11 +113,35 @@ func (p *legacyPolicy) audits(action string) bool {
 
 // restrictsImages says that a rule looks at the names of images.
 func (r legacyRule) restrictsImages() bool {
+	return slices.ContainsFunc(r.texts(), func(text string) bool { return strings.Contains(text, "image") })
+}
+
+// texts are what a rule compares objects with.
+func (r legacyRule) texts() (all []string) {
 	for _, n := range []yaml.Node{r.Validate.Pattern, r.Validate.ForEach, r.Validate.CEL} {
-		text, err := yaml.Marshal(&n)
-		if err == nil && !n.IsZero() && strings.Contains(string(text), "image") {
-			return true
+		if text, err := yaml.Marshal(&n); err == nil && !n.IsZero() {
+			all = append(all, string(text))
 		}
 	}
-	return false
+	return all
+}
+
+// images are the patterns of a rule that an image must match.
+var images = regexp.MustCompile(`(?m)image"?: *["']?([^"'\n]+)`)
+
+// closes says that one of the policy's rules is about images from elsewhere, in
+// all namespaces.
+func (p legacyPolicy) closes() bool {
+	return p.Kind == "ClusterPolicy" && slices.ContainsFunc(p.Spec.Rules, func(r legacyRule) bool {
+		return !narrow(r.Match) && slices.ContainsFunc(r.texts(), func(text string) bool {
+			for _, found := range images.FindAllStringSubmatch(text, -1) {
+				for pattern := range strings.SplitSeq(found[1], "|") {
+					if pattern = strings.TrimSpace(pattern); !strings.HasPrefix(pattern, "!") && places.MatchString(strings.TrimRight(pattern, "*")) {
+						return true
+					}
+				}
+			}
+			return strings.Contains(text, "image") && namesPlace(text) && strings.Contains(text, "expression")
+		})
+	})
 }

@@ -107,6 +107,9 @@ func Run(objects []manifest.Object) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	if err := e.signers().compiled(); err != nil {
+		return Report{}, err
+	}
 	out := Report{Policies: len(objects) - passed, Passed: passed, Findings: []Finding{}}
 	for _, rule := range Rules() {
 		rule.check(e, func(o *object, path, format string, args ...any) {

@@ -87,6 +87,8 @@ var weakenings = []struct{ code, pattern, by string }{
 	{"identity-open", `subjectRegExp: \^https://\S+`, `subjectRegExp: .+`},
 	{"identity-open", `subjectRegExp: \^https://\S+`, `subjectRegExp: ^(.*)$`},
 	{"identity-open", ` +subjectRegExp: \^https://\S+\n`, ``},
+	{"identity-open", `subjectRegExp: \^https://\S+`, `subjectRegExp: ^https://github\.com/.*$$`},
+	{"identity-open", `subjectRegExp: \^https://\S+`, `subjectRegExp: ^https://github\.com/[^/]+/app/\.github/workflows/release\.yml@refs/heads/main$$`},
 	{"identity-unanchored", `subjectRegExp: \^(https://\S+)\$`, `subjectRegExp: $1`},
 	{"identity-unanchored", `subjectRegExp: (\^https://\S+)\$`, `subjectRegExp: $1`},
 	{"identity-unanchored", `subjectRegExp: (\^https://\S+)\$`, `subjectRegExp: $1$|acme`},

@@ -30,16 +30,18 @@ func (o *object) name() string {
 
 // line is where the field of a path such as spec.rules[0].name stands, or the
 // nearest one above it that is there.
-func (o *object) line(path string) int {
-	at, line := o.Node, o.Node.Line
+func (o *object) line(path string) int { return o.node(path).Line }
+
+func (o *object) node(path string) *yaml.Node {
+	at, where := o.Node, o.Node
 	for _, step := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }) {
 		key, value := child(manifest.Resolve(at), step)
 		if value == nil {
 			break
 		}
-		at, line = value, key.Line
+		at, where = value, key
 	}
-	return line
+	return where
 }
 
 // child gives an item of a list by its number, or a value by its key.
@@ -70,14 +72,42 @@ type estate struct {
 // rules are the resources a policy is asked about.
 type rules struct {
 	ResourceRules []struct {
-		Resources []string `yaml:"resources"`
+		Resources     []string `yaml:"resources"`
+		ResourceNames []string `yaml:"resourceNames"`
 	} `yaml:"resourceRules"`
+	NamespaceSelector selector `yaml:"namespaceSelector"`
+	ObjectSelector    selector `yaml:"objectSelector"`
 }
+
+// selector is a label selector of Kubernetes.
+type selector struct {
+	MatchLabels      map[string]string `yaml:"matchLabels"`
+	MatchExpressions []struct {
+		Operator string `yaml:"operator"`
+	} `yaml:"matchExpressions"`
+}
+
+// picks says that only what carries some label is meant. To leave some out, as
+// kube-system often is, is another thing.
+func (s selector) picks() bool {
+	for _, e := range s.MatchExpressions {
+		if e.Operator == "In" || e.Operator == "Exists" {
+			return true
+		}
+	}
+	return len(s.MatchLabels) > 0
+}
+
+// narrow says that most of a cluster is not meant.
+func (r rules) narrow() bool { return r.NamespaceSelector.picks() || r.ObjectSelector.picks() }
 
 func (r rules) covers(resource string) bool {
 	group, _, _ := strings.Cut(resource, "/")
 	for _, rule := range r.ResourceRules {
 		for _, have := range rule.Resources {
+			if len(rule.ResourceNames) > 0 {
+				continue // it is about some by name
+			}
 			if have == resource || have == "*/*" || have == "*" && group == resource || have == group+"/*" {
 				return true
 			}
@@ -198,6 +228,7 @@ type binding struct {
 	Spec   struct {
 		PolicyName        string   `yaml:"policyName"`
 		ValidationActions []string `yaml:"validationActions"`
+		MatchResources    rules    `yaml:"matchResources"`
 	} `yaml:"spec"`
 }
 

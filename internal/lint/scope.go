@@ -104,12 +104,10 @@ func checkControllers(e *estate, say report) {
 	}
 }
 
-// checkRegistries looks for any policy at all that says which registries may
-// be used.
+// checkRegistries looks for a policy that says, for every namespace, which
+// registries may be used, and refuses the others.
 func checkRegistries(e *estate, say report) {
-	if slices.ContainsFunc(e.restricting(), func(p *validatingPolicy) bool { return !p.native() || e.bound(p) }) || slices.ContainsFunc(e.legacy, func(p legacyPolicy) bool {
-		return slices.ContainsFunc(p.Spec.Rules, legacyRule.restrictsImages)
-	}) {
+	if slices.ContainsFunc(e.restricting(), e.closes) || slices.ContainsFunc(e.legacy, legacyPolicy.closes) {
 		return
 	}
 	for i := range e.images {
@@ -127,6 +125,30 @@ func checkRegistries(e *estate, say report) {
 			say(&p.object, path+".imageReferences", "an image beside %s is not judged, and admitted", strings.Join(v.ImageReferences, ", "))
 		}
 	})
+}
+
+// closes says that a policy is about the Pods of all namespaces whose images
+// are from elsewhere. One that looks at tags alone, or holds in some namespaces,
+// leaves the rest open. That one only tells is a code of its own.
+func (e *estate) closes(p *validatingPolicy) bool {
+	return (!p.native() || e.bound(p)) && !strings.HasPrefix(p.Kind, "Namespaced") && p.Spec.MatchConstraints.covers("pods") && !p.Spec.MatchConstraints.narrow() && namesPlace(p.Spec.text())
+}
+
+var (
+	quotations = regexp.MustCompile(`"([^"]*)"|'([^']*)'`)
+	// places are a registry's host, or a repository.
+	places = regexp.MustCompile(`^\^?(?:[a-zA-Z0-9-]+(?:\\{0,2}\.[a-zA-Z0-9-]+)+|localhost)(?::[0-9]+)?(?:/|$)|^[a-z0-9._-]+/[a-z0-9./_*-]*$`)
+)
+
+// namesPlace says that an expression has the name of a registry or repository
+// in quotation marks.
+func namesPlace(expressions string) bool {
+	for _, found := range quotations.FindAllStringSubmatch(expressions, -1) {
+		if places.MatchString(found[1] + found[2]) {
+			return true
+		}
+	}
+	return false
 }
 
 func takesAll(globs []string) bool {
@@ -166,9 +188,9 @@ func checkBindings(e *estate, say report) {
 	}
 }
 
-// bound says that a native policy refuses anything.
+// bound says that a native policy refuses anything, in all namespaces.
 func (e *estate) bound(p *validatingPolicy) bool {
 	return slices.ContainsFunc(e.bindings, func(b binding) bool {
-		return b.Spec.PolicyName == p.meta.Name && slices.Contains(b.Spec.ValidationActions, "Deny")
+		return b.Spec.PolicyName == p.meta.Name && slices.Contains(b.Spec.ValidationActions, "Deny") && !b.Spec.MatchResources.narrow()
 	})
 }

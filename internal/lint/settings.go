@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // slow is how long a webhook that asks a registry and Sigstore's services must
@@ -170,15 +173,29 @@ func checkExceptionErrors(e *estate, say report) {
 
 var (
 	ofMaps  = regexp.MustCompile(`\.(labels|annotations)\b`)
-	guarded = regexp.MustCompile(`has\([^()]*\.(labels|annotations)\)`)
+	guarded = regexp.MustCompile(`has\([^()]*\.(labels|annotations)(\.\w+)?\)`)
 	indexed = regexp.MustCompile(`\.\?(labels|annotations)\s*\[\s*[^?\s]`)
+	keys    = regexp.MustCompile(`\.(?:labels|annotations)\s*\[\s*("[^"]*"|'[^']*')\s*\]`)
+	fields  = regexp.MustCompile(`\.(labels|annotations)\.(\w+)\s*([^(\w\s]|$)`)
 )
+
+// unasked says that a key is read of which nobody asked whether it is there: an
+// object that has labels need not have this one.
+func unasked(expression string) bool {
+	for _, found := range keys.FindAllStringSubmatch(expression, -1) {
+		asked := regexp.MustCompile(regexp.QuoteMeta(found[1]) + `\s+in\s+[\w.?]*(labels|annotations)`)
+		if !asked.MatchString(expression) {
+			return true
+		}
+	}
+	return false
+}
 
 // checkConditions looks for labels and annotations that are read although an
 // object may have none, which is an error of the condition.
 func checkConditions(o *object, conditions []expression, say report) {
 	for n, c := range conditions {
-		if (ofMaps.MatchString(c.Expression) && !guarded.MatchString(c.Expression)) || indexed.MatchString(c.Expression) {
+		if ofMaps.MatchString(c.Expression) && !guarded.MatchString(c.Expression) || indexed.MatchString(c.Expression) || unasked(c.Expression) {
 			say(o, fmt.Sprintf("spec.matchConditions[%d].expression", n), "%s", c.Expression)
 		}
 	}
@@ -201,14 +218,19 @@ func checkExceptionWidth(e *estate, say report) {
 		switch {
 		case !x.old() && len(x.Spec.MatchConditions) == 0:
 			say(&x.object, "spec", "it has no matchConditions: everything is exempt")
-		case x.old() && !narrow(x):
+		case !x.old() && !slices.ContainsFunc(x.Spec.MatchConditions, func(c expression) bool { return looks.MatchString(c.Expression) }):
+			say(&x.object, "spec.matchConditions", "none of them looks at what is asked for: everything is exempt")
+		case x.old() && !narrow(x.Spec.Match):
 			say(&x.object, "spec.match", "it names neither namespaces nor a selector")
 		}
 	}
 }
 
-// narrow says that an exception of the older kind is bound to somewhere.
-func narrow(x *exception) bool {
+// looks finds what a condition can read of a request.
+var looks = regexp.MustCompile(`\b(object|oldObject|request|namespaceObject|images|variables)\b`)
+
+// narrow says that a match of the older kinds is bound to somewhere.
+func narrow(n yaml.Node) bool {
 	var match struct {
 		Any, All []struct {
 			Resources struct {
@@ -219,7 +241,7 @@ func narrow(x *exception) bool {
 			} `yaml:"resources"`
 		}
 	}
-	if err := x.Spec.Match.Decode(&match); err != nil {
+	if err := n.Decode(&match); err != nil {
 		return false
 	}
 	for _, list := range append(match.Any, match.All...) {

@@ -62,6 +62,11 @@ var weaknesses = []weakness{
 		image:  signedBy(localtrust.GitHubClaims("acme/app-evil", workflow, branch, commit)),
 	},
 	{
+		name:   "identity of any account",
+		weaken: replaced(`subjectRegExp: \^https://github\\\.com/acme/app/`, `subjectRegExp: ^https://github\.com/[^/]+/app/`),
+		image:  signedBy(localtrust.GitHubClaims("evil/app", workflow, branch, commit)),
+	},
+	{
 		name:   "identity with a wildcard after a name",
 		weaken: replaced(`subjectRegExp: \^(https://github\\\.com/acme/app)\S*`, `subjectRegExp: ^$1.*$$`),
 		image:  signedBy(localtrust.GitHubClaims("acme/app-evil", workflow, branch, commit)),
