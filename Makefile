@@ -160,8 +160,8 @@ bench: build peers install-docker install-debootstrap ## hallmark beside the cha
 SIZES ?= 5000,10000,100000
 
 .PHONY: bench-query
-bench-query: install-jq ## the memory's questions beside SQLite, grep and jq, at SIZES images
-	go run ./bench/query -sizes '$(SIZES)' -docs '$(BENCHDOCS)'
+bench-query: install-jq install-postgres ## the memory's questions beside SQLite, grep and jq, and on PostgreSQL, at SIZES images
+	test/postgres.sh go run ./bench/query -sizes '$(SIZES)' -docs '$(BENCHDOCS)'
 
 .PHONY: bench-admission
 bench-admission: build cluster-peers ## a hundred Pods at the real Kyverno, as it comes and as hallmark sets it

@@ -26,7 +26,6 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/index"
 	"github.com/hallmark-sh/hallmark/internal/memory"
 	"github.com/hallmark-sh/hallmark/internal/query"
-	"github.com/hallmark-sh/hallmark/internal/store/sqlite"
 )
 
 // bare is the index, called.
@@ -44,8 +43,8 @@ func (b bare) ask(_ context.Context, q question) (int, error) {
 }
 
 // serveStore serves a store on a free port of loopback, and says which.
-func serveStore(ctx context.Context, file string) error {
-	s, err := sqlite.Open(ctx, file)
+func serveStore(ctx context.Context, where string) error {
+	s, err := openStore(ctx, where)
 	if err != nil {
 		return err
 	}
@@ -81,14 +80,15 @@ type server struct {
 	base    string
 	client  *http.Client
 	start   time.Duration
+	called  string
 }
 
-func startServer(ctx context.Context, file string) (*server, error) {
+func startServer(ctx context.Context, where string) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{command: exec.CommandContext(ctx, self, "-serve", file), client: &http.Client{}}
+	s := &server{command: exec.CommandContext(ctx, self, "-serve", where), client: &http.Client{}, called: overHTTP}
 	s.command.Stderr = os.Stderr
 	out, err := s.command.StdoutPipe()
 	if err != nil {
@@ -135,7 +135,10 @@ func (s *server) resident() int64 {
 	return 0
 }
 
-func (*server) name() string { return "hallmark over HTTP" }
+// overHTTP is the contender that the others are compared with.
+const overHTTP = "hallmark over HTTP"
+
+func (s *server) name() string { return s.called }
 
 func (s *server) ask(ctx context.Context, q question) (int, error) {
 	address := s.base + "/v1/affected/" + url.PathEscape(q.id)

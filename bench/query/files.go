@@ -101,7 +101,7 @@ func (b *bench) document(i estate.Image) ([]byte, error) {
 
 // freshness imports one advisory on the commonest package over HTTP, and says
 // how long after sending it the answer has it.
-func (b *bench) freshness(ctx context.Context, s *server) (time.Duration, error) {
+func (b *bench) freshness(ctx context.Context, s, beside *server) (own, other time.Duration, err error) {
 	var images []estate.Image
 	b.grown.Each(func(i estate.Image) error { images = append(images, i); return errStop })
 	p := b.grown.Packages[images[0].Packages[0]]
@@ -110,14 +110,23 @@ func (b *bench) freshness(ctx context.Context, s *server) (time.Duration, error)
 	}}}
 	raw, err := json.Marshal(record)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	began := time.Now()
 	if err := s.post(ctx, "/v1/advisories?source=bench&partial=true", "application/x-ndjson", append(raw, '\n')); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	if own, err = s.answers(ctx, began, "FRESH-1"); err == nil && beside != nil {
+		other, err = beside.answers(ctx, began, "FRESH-1")
+	}
+	return own, other, err
+}
+
+// answers waits for an advisory to be in the answers, and gives the time since
+// began.
+func (s *server) answers(ctx context.Context, began time.Time, id string) (time.Duration, error) {
 	for {
-		total, err := s.ask(ctx, question{kind: affected, id: "FRESH-1"})
+		total, err := s.ask(ctx, question{kind: affected, id: id})
 		if err == nil && total > 0 {
 			return time.Since(began), nil
 		}

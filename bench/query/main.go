@@ -41,7 +41,8 @@ func run(ctx context.Context) error {
 	peer := flag.Bool("sqlite", true, "build the four tables of SQLite")
 	dir := flag.String("dir", "", "`folder` for the stores; a temporary one by default")
 	docs := flag.String("docs", "", "Markdown `file` whose figures to replace")
-	serve := flag.String("serve", "", "serve the store in `file` and do nothing else; used by the program itself")
+	pg := flag.String("postgres", os.Getenv("HALLMARK_POSTGRES"), "`URL` of a database of PostgreSQL whose user may make databases, for two replicas of the service; none by default")
+	serve := flag.String("serve", "", "serve the store in a `place` and do nothing else; used by the program itself")
 	flag.Parse()
 	if *serve != "" {
 		return serveStore(ctx, *serve)
@@ -61,7 +62,7 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("%q is not a number of images", size)
 		}
 		b := bench{images: n, packages: *packages, versions: *versions, advisories: *advisories, questions: *questions,
-			files: *files, peer: *peer, dir: *dir}
+			files: *files, peer: *peer, dir: *dir, postgres: *pg}
 		f, err := b.measure(ctx)
 		if err != nil {
 			return fmt.Errorf("measuring %d images: %w", n, err)

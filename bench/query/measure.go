@@ -26,7 +26,7 @@ import (
 type bench struct {
 	images, packages, versions, advisories, questions, files int
 	peer                                                     bool
-	dir                                                      string
+	dir, postgres                                            string
 
 	grown *estate.Estate
 	r     *rand.Rand
@@ -50,6 +50,7 @@ type figures struct {
 	contenders []string
 	times      map[[2]string][]time.Duration // by kind and contender
 	returned   map[string]int                // images found in all, by kind
+	postgres   *onPostgres                   // nil when there is none
 	notes      []string
 }
 
@@ -99,6 +100,15 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	progress("the service was ready after %v with %d MB", f.start.Round(time.Millisecond), f.loaded>>20)
 
 	contenders := []contender{server, bare{m.Index()}}
+	var beside *replicas
+	if b.postgres != "" {
+		f.postgres = &onPostgres{}
+		if beside, err = b.startReplicas(ctx, file, f.postgres); err != nil {
+			return f, fmt.Errorf("starting on PostgreSQL: %w", err)
+		}
+		defer beside.stop()
+		contenders = append(contenders, beside.one)
+	}
 	if b.peer {
 		t, err := b.fillTables(ctx)
 		if err != nil {
@@ -111,15 +121,20 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	if err := b.ask(ctx, &f, contenders); err != nil {
 		return f, err
 	}
-	if f.paced, f.listed, err = b.pace(ctx); err != nil {
+	if f.paced, f.listed, err = b.pace(ctx, b.paceFile()); err != nil {
 		return f, fmt.Errorf("measuring the pace of intake: %w", err)
 	}
 	if err := b.askFiles(ctx, &f); err != nil {
 		return f, fmt.Errorf("asking grep and jq: %w", err)
 	}
 	f.resident = server.resident()
-	if f.fresh, err = b.freshness(ctx, server); err != nil {
+	if f.fresh, _, err = b.freshness(ctx, server, nil); err != nil {
 		return f, fmt.Errorf("importing one advisory: %w", err)
+	}
+	if beside != nil {
+		if err := b.finishPostgres(ctx, beside, f.postgres); err != nil {
+			return f, fmt.Errorf("writing to PostgreSQL: %w", err)
+		}
 	}
 	f.rematch, f.rematched, err = b.rematch()
 	return f, err

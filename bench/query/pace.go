@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,16 +11,15 @@ import (
 	"github.com/hallmark-sh/hallmark/bench/estate"
 	"github.com/hallmark-sh/hallmark/internal/memory"
 	"github.com/hallmark-sh/hallmark/internal/sbom"
-	"github.com/hallmark-sh/hallmark/internal/store/sqlite"
 )
 
 // paced is how many documents the pace of intake is measured with.
 const paced = 3000
 
-// pace takes documents, fetched and verified already, into a new store: read,
-// interned, stored and indexed. It gives how many a second, and how many
+// pace takes documents, fetched and verified already, into a new store at where:
+// read, interned, stored and indexed. It gives how many a second, and how many
 // packages one has.
-func (b *bench) pace(ctx context.Context) (perSecond, packages float64, err error) {
+func (b *bench) pace(ctx context.Context, where string) (perSecond, packages float64, err error) {
 	type fetched struct {
 		image estate.Image
 		raw   []byte
@@ -42,7 +40,7 @@ func (b *bench) pace(ctx context.Context) (perSecond, packages float64, err erro
 	if err != nil {
 		return 0, 0, err
 	}
-	s, err := sqlite.Open(ctx, filepath.Join(b.dir, fmt.Sprintf("pace-%d.db", b.images)))
+	s, err := openStore(ctx, where)
 	if err != nil {
 		return 0, 0, err
 	}

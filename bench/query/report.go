@@ -41,7 +41,7 @@ func markdown(all []figures) string {
 	fmt.Fprintln(&b, "| images | question | contender | p50 | p99 | factor |\n|--:|---|---|--:|--:|--:|")
 	for _, f := range all {
 		for _, kind := range f.kinds {
-			base := percentile(f.times[[2]string{kind, "hallmark over HTTP"}], 0.5)
+			base := percentile(f.times[[2]string{kind, overHTTP}], 0.5)
 			for _, c := range f.contenders {
 				times := f.times[[2]string{kind, c}]
 				if len(times) == 0 {
@@ -66,12 +66,31 @@ func markdown(all []figures) string {
 			float64(f.stats.Occurrences)/float64(f.stats.Images), f.stats.Packages, f.stats.Findings, intake, f.paced, f.listed, f.start.Seconds(), f.loaded>>20,
 			f.resident>>20, float64(f.fresh.Microseconds())/1000, f.rematched, f.rematch.Seconds(), f.tables)
 	}
+	b.WriteString(markdownPostgres(all))
 	for _, f := range all {
 		for _, note := range f.notes {
 			fmt.Fprintf(&b, "\n%s.", note)
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// markdownPostgres is the table of two replicas on PostgreSQL; empty without.
+func markdownPostgres(all []figures) string {
+	var b strings.Builder
+	for _, f := range all {
+		p := f.postgres
+		if p == nil {
+			continue
+		}
+		if b.Len() == 0 {
+			fmt.Fprintln(&b, "\nOn PostgreSQL, two replicas of the service on one database:")
+			fmt.Fprintln(&b, "\n| images | of documents | start | second replica | memory at start | one advisory until answered | by the other replica |")
+			fmt.Fprintln(&b, "|--:|--:|--:|--:|--:|--:|--:|")
+		}
+		fmt.Fprintf(&b, "| %d | %.0f/s | %.2f s | %.2f s | %d MB | %s ms | %s ms |\n", f.stats.Images, p.paced, p.start.Seconds(), p.second.Seconds(), p.loaded>>20, ms(p.fresh), ms(p.followed))
+	}
+	return b.String()
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }

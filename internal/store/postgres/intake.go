@@ -33,9 +33,12 @@ func (c counters) save(ctx context.Context, tx pgx.Tx) error {
 // log adds an entry to the change log.
 func (c *counters) log(ctx context.Context, tx pgx.Tx, kind store.Kind, ref any) error {
 	c.seq++
-	_, err := tx.Exec(ctx, `INSERT INTO changes (seq, kind, ref) VALUES ($1, $2, $3)`, c.seq, string(kind), fmt.Sprint(ref))
+	_, err := tx.Exec(ctx, logged, c.seq, string(kind), fmt.Sprint(ref))
 	return err
 }
+
+// logged writes one entry of the change log.
+const logged = `INSERT INTO changes (seq, kind, ref) VALUES ($1, $2, $3)`
 
 // Put takes images in; see store.Store. Packages never seen before get their
 // numbers in transactions of their own before that of the images: not every
@@ -88,12 +91,17 @@ const atOnce = 500
 func (s *Store) intern(ctx context.Context, batch []store.Arrival) (known map[store.Key]number, added map[store.Key]bool, err error) {
 	known, added = map[store.Key]number{}, map[store.Key]bool{}
 	var unsure []store.Package
+	asked := map[store.Key]bool{} // and whether with notes: images of a batch have much in common
 	s.mu.Lock()
 	for _, a := range batch {
 		for _, p := range a.Packages {
-			if n, ok := s.numbers[p.Key]; ok && (n.noted || len(p.Notes) == 0) {
+			n, ok := s.numbers[p.Key]
+			noted, again := asked[p.Key]
+			switch {
+			case ok && (n.noted || len(p.Notes) == 0):
 				known[p.Key] = n
-			} else {
+			case !again || !noted && len(p.Notes) > 0:
+				asked[p.Key] = len(p.Notes) > 0
 				unsure = append(unsure, p)
 			}
 		}
@@ -145,26 +153,51 @@ func (s *Store) internSome(ctx context.Context, tx pgx.Tx, packages []store.Pack
 		return nil, nil, err
 	}
 	writes := &pgx.Batch{}
+	var added packageRows
 	for _, p := range packages {
 		n, ok := found[p.Key]
 		switch {
 		case !ok:
 			c.pkg++
 			n = number{uint32(c.pkg), len(p.Notes) > 0}
-			writes.Queue(`INSERT INTO packages (id, key, body, notes) VALUES ($1, $2, $3, $4)`, n.id, p.Key[:], notNil(p.Body), notNil(p.Notes))
+			added.add(c.pkg, p)
 			fresh = append(fresh, p.Key)
 		case !n.noted && len(p.Notes) > 0:
 			n.noted = true
 			c.seq++
 			writes.Queue(`UPDATE packages SET notes = $1 WHERE id = $2`, p.Notes, n.id)
-			writes.Queue(`INSERT INTO changes (seq, kind, ref) VALUES ($1, $2, $3)`, c.seq, string(store.PackageChange), fmt.Sprint(n.id))
+			writes.Queue(logged, c.seq, string(store.PackageChange), fmt.Sprint(n.id))
 		}
 		found[p.Key] = n
+	}
+	if err := added.write(ctx, tx); err != nil {
+		return nil, nil, err
 	}
 	if err := tx.SendBatch(ctx, writes).Close(); err != nil {
 		return nil, nil, err
 	}
 	return found, fresh, c.save(ctx, tx)
+}
+
+// packageRows are rows of packages, column by column: one statement for all
+// takes a quarter of the time of one for each.
+type packageRows struct {
+	ids               []int64
+	keys, body, notes [][]byte
+}
+
+func (r *packageRows) add(id int64, p store.Package) {
+	r.ids, r.keys = append(r.ids, id), append(r.keys, p.Key[:])
+	r.body, r.notes = append(r.body, notNil(p.Body)), append(r.notes, notNil(p.Notes))
+}
+
+func (r *packageRows) write(ctx context.Context, tx pgx.Tx) error {
+	if len(r.ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO packages (id, key, body, notes)
+		SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])`, r.ids, r.keys, r.body, r.notes)
+	return err
 }
 
 func lookUp(ctx context.Context, tx pgx.Tx, packages []store.Package, known map[store.Key]number) error {
@@ -228,10 +261,9 @@ func take(ctx context.Context, tx pgx.Tx, c *counters, a store.Arrival, known ma
 	} {
 		writes.Queue(step.statement, step.args...)
 	}
-	if err := tx.SendBatch(ctx, writes).Close(); err != nil {
-		return store.Outcome{}, err
-	}
-	return store.Outcome{Result: store.Stored, ID: uint32(c.image)}, c.log(ctx, tx, store.ImageChange, c.image)
+	c.seq++
+	writes.Queue(logged, c.seq, string(store.ImageChange), fmt.Sprint(c.image))
+	return store.Outcome{Result: store.Stored, ID: uint32(c.image)}, tx.SendBatch(ctx, writes).Close()
 }
 
 // rename adds a name to a record that stands.
