@@ -229,7 +229,7 @@ func (a *app) printDoubts(d index.Doubts) {
 }
 
 func place(i index.ImageRef) string {
-	return i.Repository + "@" + i.Digest.Algorithm + ":" + i.Digest.Hex[:min(12, len(i.Digest.Hex))] + "…"
+	return i.Repository + "@" + string(i.Digest[:min(len("sha256:")+12, len(i.Digest))]) + "…"
 }
 
 func tags(i index.ImageRef) string {

@@ -3,8 +3,6 @@ package index
 import (
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"github.com/hallmark-sh/hallmark/internal/component"
 	"github.com/hallmark-sh/hallmark/internal/finding"
 )
@@ -29,12 +27,20 @@ type Options struct {
 	VEX bool
 }
 
+// Digest is ALGORITHM:HEX, as the OCI image specification writes digests; empty
+// when there is none. It is text because answers hold hundreds, and writing
+// them was half of the time an answer took.
+type Digest string
+
+// String is the digest as it is.
+func (d Digest) String() string { return string(d) }
+
 // ImageRef names an image in an answer.
 type ImageRef struct {
-	Digest     v1.Hash   `json:"digest"`
+	Digest     Digest    `json:"digest"`
 	Repository string    `json:"repository,omitempty"`
 	Tags       []string  `json:"tags,omitempty"`
-	Evidence   v1.Hash   `json:"evidence"`
+	Evidence   Digest    `json:"evidence"`
 	Verified   bool      `json:"verified"`
 	Commit     string    `json:"commit,omitempty"`
 	Recorded   time.Time `json:"recorded"`

@@ -42,6 +42,14 @@ func hash(raw [32]byte) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(raw[:])}
 }
 
+func digest(raw [32]byte) Digest {
+	if raw == ([32]byte{}) {
+		return ""
+	}
+	text := make([]byte, 0, len("sha256:")+2*len(raw))
+	return Digest(hex.AppendEncode(append(text, "sha256:"...), raw[:]))
+}
+
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -199,7 +207,7 @@ func (ix *Index) Refuse(r Refusal) {
 func (ix *Index) ref(id uint32) ImageRef {
 	i := &ix.images[id]
 	return ImageRef{
-		Digest: hash(i.digest), Repository: ix.texts.list[i.repository], Tags: i.tags, Evidence: hash(i.evidence),
+		Digest: digest(i.digest), Repository: ix.texts.list[i.repository], Tags: i.tags, Evidence: digest(i.evidence),
 		Verified: i.verified, Commit: ix.texts.list[i.commit], Recorded: instant(i.recorded),
 	}
 }

@@ -106,7 +106,7 @@ func (e *estate) hit(id string, o index.Options) []string {
 		for _, h := range i.Hits {
 			packages = append(packages, h.ID+" "+h.Package.Name+" "+h.Package.Version)
 		}
-		out = append(out, strings.TrimLeft(i.Digest.Hex, "0")+": "+strings.Join(packages, ", "))
+		out = append(out, strings.TrimLeft(strings.TrimPrefix(i.Digest.String(), "sha256:"), "0")+": "+strings.Join(packages, ", "))
 	}
 	if a.Total < len(out) {
 		e.t.Errorf("%s: a total of %d, and %d images on the page", id, a.Total, len(out))
@@ -126,7 +126,7 @@ func TestAffected(t *testing.T) {
 	e.image(1, "registry.example/a", "pkg:npm/lodash@4.17.20", "pkg:npm/left@1.0.0")
 	e.image(2, "registry.example/b", "pkg:npm/lodash@4.17.21")
 	events := e.advise(3, npm("github", "GHSA-1", "lodash", "4.17.21", "CVE-1"))
-	if len(events) != 1 || events[0].Images != 1 || events[0].Packages[0].Version != "4.17.20" || events[0].Newest[0].Digest != digest(1) {
+	if len(events) != 1 || events[0].Images != 1 || events[0].Packages[0].Version != "4.17.20" || events[0].Newest[0].Digest.String() != digest(1).String() {
 		t.Errorf("events are %+v", events)
 	}
 	want := []string{"1: GHSA-1 lodash 4.17.20"}

@@ -35,7 +35,7 @@ func (e *estate) has(q index.PackageQuery, o index.Options) index.WhoHas {
 func numbers(images []index.ImageHas) []string {
 	out := []string{}
 	for _, i := range images {
-		out = append(out, strings.TrimLeft(i.Digest.Hex, "0"))
+		out = append(out, strings.TrimLeft(strings.TrimPrefix(i.Digest.String(), "sha256:"), "0"))
 	}
 	return out
 }
@@ -129,7 +129,7 @@ func TestImagesComeAndGo(t *testing.T) {
 		t.Errorf("stats are %+v", s)
 	}
 	old, err := e.Image(digest(1).String(), index.Options{AsOf: day(3)})
-	if err != nil || len(old.Findings) != 1 || old.Evidence != digest(1001) {
+	if err != nil || len(old.Findings) != 1 || old.Evidence.String() != digest(1001).String() {
 		t.Errorf("the image as it was is %+v, %v", old, err)
 	}
 	if err := e.AddImage(index.Image{ID: first, Digest: digest(9), Recorded: day(9)}); err == nil {
@@ -151,7 +151,7 @@ func TestReferences(t *testing.T) {
 	for ref, want := range map[string]int{
 		"r.example:5000/a:v1": 2, "r.example:5000/b": 3, "r.example:5000/b@" + digest(1).String(): 1, digest(3).String(): 3,
 	} {
-		if got, err := e.Image(ref, index.Options{}); err != nil || got.Digest != digest(want) {
+		if got, err := e.Image(ref, index.Options{}); err != nil || got.Digest.String() != digest(want).String() {
 			t.Errorf("%s is %s, %v", ref, got.Digest, err)
 		}
 	}
@@ -293,13 +293,13 @@ func TestTopAndLicences(t *testing.T) {
 		}
 		return a
 	}
-	if a := top(index.TopImages); a.Total != 1 || a.Images[0].Digest != digest(1) || a.Images[0].Counts[finding.Unknown] != 1 {
+	if a := top(index.TopImages); a.Total != 1 || a.Images[0].Digest.String() != digest(1).String() || a.Images[0].Counts[finding.Unknown] != 1 {
 		t.Errorf("worst images: %+v", a)
 	}
 	if a := top(index.TopPackages); a.Total != 2 || a.Packages[0].Package.Name != "a" || a.Packages[0].Images != 2 {
 		t.Errorf("commonest packages: %+v", a)
 	}
-	if a := top(index.TopOldest); a.Total != 2 || a.Images[0].Digest != digest(1) {
+	if a := top(index.TopOldest); a.Total != 2 || a.Images[0].Digest.String() != digest(1).String() {
 		t.Errorf("oldest: %+v", a)
 	}
 	if _, err := e.Top("tallest", index.Options{}); err == nil {
