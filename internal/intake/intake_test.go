@@ -23,12 +23,12 @@ import (
 // scene is a yard and a memory that takes in from it.
 type scene struct {
 	*intaketest.Yard
-	t      *testing.T
+	t      testing.TB
 	intake *intake.Intake
 	memory *memory.Memory
 }
 
-func newScene(t *testing.T, change func(*intake.Config)) *scene {
+func newScene(t testing.TB, change func(*intake.Config)) *scene {
 	t.Helper()
 	home := t.TempDir()
 	for _, key := range []string{"HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"} {
