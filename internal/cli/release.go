@@ -24,6 +24,7 @@ type releaseFlags struct {
 	digest     string
 	from       string
 	valuesOut  string
+	report     string
 }
 
 func (a *app) releaseCommand() *cobra.Command {
@@ -66,6 +67,7 @@ second run on the same commit completes what is missing and adds nothing twice.`
 	flags.StringVar(&f.digest, "digest", "", "what the digest of --layout must be, `sha256:…`")
 	flags.StringVar(&f.from, "from", "", "with --layout: take the policy from this `repository@commit` instead of a working tree; nothing of it is checked out or run")
 	flags.StringVar(&f.valuesOut, "values-out", "", "write the released image, by digest, as Helm values to `file`")
+	flags.StringVar(&f.report, "report", "", "`address` of a hallmark serve to tell the outcome to, which counts it (default HALLMARK_REPORT); HALLMARK_TOKEN is the token")
 	f.identity.bind(flags)
 	return cmd
 }
@@ -136,6 +138,7 @@ func (a *app) release(ctx context.Context, dir string, f releaseFlags) error {
 		Now:        time.Now,
 		Progress:   func(s release.Step) { a.screen.step(s, time.Since(began)) },
 	})
+	a.report(ctx, f, p, result, err)
 	return a.answerRelease(p, f, result, err)
 }
 

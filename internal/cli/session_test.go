@@ -90,6 +90,8 @@ func TestSessions(t *testing.T) {
 			"append":   appendByte,
 			"read":     readName,
 			"readme":   readme,
+			"memory":   startMemory,
+			"metric":   metric,
 		},
 		RequireUniqueNames: true,
 	})

@@ -231,6 +231,11 @@ func (c *Client) AddVEX(ctx context.Context, key string, document []byte) (v VEX
 	return v, err
 }
 
+// Report tells the outcome of a release.
+func (c *Client) Report(ctx context.Context, r Release) error {
+	return c.post(ctx, "/v1/releases", nil, r, nil)
+}
+
 // Retire ends the answers about an image.
 func (c *Client) Retire(ctx context.Context, digest string) error {
 	return c.send(ctx, http.MethodDelete, "/v1/images/"+url.PathEscape(digest), nil, nil, "", nil)

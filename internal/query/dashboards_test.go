@@ -105,6 +105,11 @@ var expected = map[string]float64{
 	"sum by (result) (hallmark_advisory_import_total) {refused}":                        1,
 	"sum by (result) (hallmark_advisory_import_total) {error}":                          0,
 	"hallmark_store_sequence - hallmark_index_sequence {service}":                       0,
+	"sum by (outcome) (hallmark_releases_total) {released}":                             2,
+	"sum by (outcome) (hallmark_releases_total) {refused}":                              1,
+	"sum by (outcome) (hallmark_releases_total) {failed}":                               0,
+	"sum by (reason) (hallmark_gate_refusals_total) {severity}":                         1,
+	"sum by (reason) (hallmark_gate_refusals_total) {kev}":                              1,
 	"sum by (reason) (hallmark_http_rejected_total) {too_large}":                        0,
 	"sum by (result) (hallmark_webhook_deliveries_total) {failed}":                      0,
 	"sum by (result, reason) (hallmark_intake_total) {stored none}":                     2,
@@ -130,6 +135,14 @@ func TestDashboardsShow(t *testing.T) {
 	must(t, server, http.MethodPost, "/v1/advisories?source=b&partial=true", "application/x-ndjson", advisory("PYSEC-2019-17", "CVE-2019-14235"))
 	if status, _ := send(t, server, http.MethodPost, "/v1/advisories?source=c", "application/x-ndjson", "{nonsense"); status != http.StatusBadRequest {
 		t.Fatalf("nonsense was imported: %d", status)
+	}
+	for _, told := range []query.Release{{Outcome: query.Released}, {Outcome: query.Released}, {Outcome: query.Refused, Reasons: []string{"severity", "kev", "severity"}}} {
+		told.Repository, told.Commit = "registry.example/shop/api", strings.Repeat("a", 40)
+		raw, err := json.Marshal(told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, server, http.MethodPost, "/v1/releases", "application/json", string(raw))
 	}
 	missing := map[string]bool{}
 	for expr := range expected {
@@ -211,7 +224,7 @@ func instant(t *testing.T, prometheus, expr string) map[string]float64 {
 	series := map[string]float64{}
 	for _, r := range answer.Data.Result {
 		var labels []string
-		for _, label := range []string{"severity", "result", "reason", "kev", "question", "code", "source", "job"} {
+		for _, label := range []string{"severity", "result", "reason", "kev", "question", "code", "source", "outcome", "job"} {
 			if v := r.Metric[label]; v != "" {
 				labels = append(labels, v)
 			}

@@ -87,7 +87,7 @@ func needed(r *http.Request) access.Role {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		return access.Read
-	case r.Method == http.MethodPost && (r.URL.Path == "/v1/images" || r.URL.Path == "/v1/sweeps" || strings.HasPrefix(r.URL.Path, "/v1/notifications/")):
+	case r.Method == http.MethodPost && (r.URL.Path == "/v1/images" || r.URL.Path == "/v1/sweeps" || r.URL.Path == "/v1/releases" || strings.HasPrefix(r.URL.Path, "/v1/notifications/")):
 		return access.Intake
 	}
 	return access.Admin

@@ -36,6 +36,8 @@ type Metrics struct {
 	newlyAffected *prometheus.CounterVec
 	newlyImages   *prometheus.CounterVec
 	webhooks      *prometheus.CounterVec
+	releases      *prometheus.CounterVec
+	gateRefusals  *prometheus.CounterVec
 	storeErrors   prometheus.Counter
 	lastIntake    prometheus.Gauge
 	roots         *prometheus.GaugeVec
@@ -71,6 +73,8 @@ func NewMetrics(version string) *Metrics {
 	m.newlyAffected = counters("hallmark_newly_affected_total", "Advisories found to hit images they did not hit before.", "severity", "kev")
 	m.newlyImages = counters("hallmark_newly_affected_images_total", "Images newly hit, counted once for each advisory.", "severity")
 	m.webhooks = counters("hallmark_webhook_deliveries_total", "Deliveries of events, by result.", "result")
+	m.releases = counters("hallmark_releases_total", "Releases that were reported, by outcome.", "outcome")
+	m.gateRefusals = counters("hallmark_gate_refusals_total", "Reported releases that the gate refused, by kind of reason; a release counts once for each of its kinds.", "reason")
 	m.lastIntake = gauge("hallmark_evidence_last_intake_timestamp_seconds", "When an image was last taken in by this replica.")
 	m.roots = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hallmark_trust_root_expiry_timestamp_seconds",
 		Help: "When the trust root that images of a repository are judged by ends: its last certificate authority, or its TUF metadata."}, []string{"repository", "part"})
@@ -94,6 +98,10 @@ func NewMetrics(version string) *Metrics {
 	for _, result := range []string{"delivered", "failed"} {
 		m.webhooks.WithLabelValues(result)
 	}
+	for _, outcome := range []string{Released, Refused, Failed} {
+		m.releases.WithLabelValues(outcome)
+	}
+	m.gateRefusals.WithLabelValues("severity")
 	for _, reason := range []string{"unauthorised", "forbidden", "rate", "too_large"} {
 		m.rejected.WithLabelValues(reason)
 	}

@@ -88,6 +88,7 @@ func New(c Config) *Service {
 	s.api = humago.New(mux, apiConfig(c.Version))
 	s.questions()
 	s.writing()
+	s.releases()
 	s.advisories()
 	mux.Handle("GET /metrics", c.Metrics.handler())
 	mux.HandleFunc("GET /healthz", s.healthz)
