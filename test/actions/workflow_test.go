@@ -61,6 +61,10 @@ func grantTokens(t *testing.T, path, url, secret string) (granted []string) {
 			t.Fatal(err)
 		}
 		node := member(jobs, name)
+		if own := member(node, "env"); own.Kind == yaml.MappingNode {
+			own.Content = append(own.Content, env.Content...)
+			continue
+		}
 		node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "env"}, &env)
 	}
 	var out bytes.Buffer
