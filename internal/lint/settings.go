@@ -188,6 +188,11 @@ func unasked(expression string) bool {
 			return true
 		}
 	}
+	for _, found := range fields.FindAllStringSubmatch(expression, -1) {
+		if asked := regexp.MustCompile(`has\([^()]*\.` + found[1] + `\.` + found[2] + `\)`); !asked.MatchString(expression) {
+			return true
+		}
+	}
 	return false
 }
 

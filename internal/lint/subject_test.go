@@ -186,6 +186,8 @@ func TestConditions(t *testing.T) {
 		`has(object.metadata.labels.team) && object.metadata.labels.team == "a"`:                                   "",
 		`object.metadata.labels["team"] == "a"`:                                                                    "condition-error",
 		`has(object.metadata.labels) && object.metadata.labels["team"] == "a"`:                                     "condition-error",
+		`has(object.metadata.labels.team) && object.metadata.labels.other == "a"`:                                  "condition-error",
+		`has(object.metadata.labels) && object.metadata.labels.exists(k, k == "a")`:                                "",
 		`object.metadata.labels.team == "a"`:                                                                       "condition-error",
 		`object.metadata.?labels["team"] == "a"`:                                                                   "condition-error",
 		`true`:                                                                                                     "exception-everything",
