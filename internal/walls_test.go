@@ -19,6 +19,7 @@ const module = "github.com/hallmark-sh/hallmark/"
 // place. Nouns stand first, and know at most other nouns.
 var doors = map[string]string{
 	"internal/hint":     "",
+	"internal/span":     "",
 	"internal/source":   "internal/hint",
 	"internal/evidence": "internal/hint",
 	"internal/verdict":  "",
@@ -59,9 +60,9 @@ var doors = map[string]string{
 	"internal/store/sqlite":   "internal/hint internal/store",
 	"internal/store/postgres": "internal/hint internal/store",
 	"internal/memory":         "internal/component internal/finding internal/index internal/store internal/vulnerability",
-	"internal/intake":         "internal/hint internal/memory internal/policy internal/registry internal/sbom internal/store internal/verify",
+	"internal/intake":         "internal/hint internal/memory internal/policy internal/registry internal/sbom internal/span internal/store internal/verify",
 	"internal/access":         "internal/hint",
-	"internal/query":          "internal/access internal/finding internal/hint internal/index internal/intake internal/memory internal/sbom internal/store internal/vulnerability",
+	"internal/query":          "internal/access internal/finding internal/hint internal/index internal/intake internal/memory internal/sbom internal/span internal/store internal/vulnerability",
 	"internal/notify":         "",
 	"internal/difference":     "internal/component internal/finding",
 	"internal/pullrequest":    "internal/hint",
@@ -93,6 +94,7 @@ var walls = []struct{ library, rooms, reason string }{
 	{"github.com/glebarez/go-sqlite", "internal/scan internal/advisory internal/catalog internal/store/sqlite", "no SQL outside the rooms that keep data; syft reads RPM databases with the driver"},
 	{"github.com/danielgtaylor/huma", "internal/query", "HTTP is one way to ask; the rooms that answer must not know it"},
 	{"github.com/prometheus/client_golang", "internal/query", "what is counted is told by the rooms, and counted where it is served"},
+	{"go.opentelemetry.io", "internal/span internal/cli", "rooms mark what they do, and one knows where that is told"},
 	{"k8s.io", "internal/cluster", "a cluster is read in one room; the rest knows objects and workloads"},
 	{"github.com/jackc/pgx", "internal/store/postgres internal/store/postgres/postgrestest", "no SQL outside the rooms that keep data"},
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/policy"
 	"github.com/hallmark-sh/hallmark/internal/registry"
 	"github.com/hallmark-sh/hallmark/internal/sbom"
+	"github.com/hallmark-sh/hallmark/internal/span"
 	"github.com/hallmark-sh/hallmark/internal/store"
 	"github.com/hallmark-sh/hallmark/internal/verify"
 )
@@ -119,7 +120,9 @@ func (in *Intake) image(ctx context.Context, ref name.Reference, early bool) (Re
 	if !options.Policy.Wants(policy.SBOMLink) {
 		options.Policy.Evidence = append(slices.Clone(options.Policy.Evidence), policy.SBOMLink)
 	}
-	judged, proof, err := verify.Prove(ctx, in.Registry, ref, options)
+	proving, proved := span.Start(ctx, "prove")
+	judged, proof, err := verify.Prove(proving, in.Registry, ref, options)
+	proved(err)
 	r := Result{Image: ref.String(), Digest: judged.Digest}
 	switch {
 	case registry.IsNotFound(err):
@@ -134,7 +137,9 @@ func (in *Intake) image(ctx context.Context, ref name.Reference, early bool) (Re
 		}
 		return in.refuse(ctx, r, failing[0].Code, failing[0].Name+": "+failing[0].Reason)
 	}
+	_, read := span.Start(ctx, "read SBOM")
 	inventory, err := sbom.Read(bytes.NewReader(proof.SBOM), sbom.Limits{})
+	read(err)
 	if err != nil {
 		return in.refuse(ctx, r, codeUnreadable, err.Error())
 	}
@@ -205,7 +210,9 @@ func (in *Intake) Document(ctx context.Context, image name.Digest, document io.R
 }
 
 func (in *Intake) take(ctx context.Context, r Result, i memory.Image) (Result, error) {
-	outcome, err := in.Memory.Take(ctx, i)
+	storing, stored := span.Start(ctx, "store")
+	outcome, err := in.Memory.Take(storing, i)
+	stored(err)
 	if errors.Is(err, store.ErrTooLarge) {
 		return in.refuse(ctx, r, codeUnreadable, err.Error())
 	}

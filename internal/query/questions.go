@@ -11,6 +11,7 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/finding"
 	"github.com/hallmark-sh/hallmark/internal/index"
 	"github.com/hallmark-sh/hallmark/internal/memory"
+	"github.com/hallmark-sh/hallmark/internal/span"
 	"github.com/hallmark-sh/hallmark/internal/store"
 )
 
@@ -44,8 +45,10 @@ func ask[I, O any](s *Service, name, path, summary string, f func(context.Contex
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *I) (*answer[O], error) {
 		start := time.Now()
-		out, err := f(ctx, in)
+		asking, answered := span.Start(ctx, name)
+		out, err := f(asking, in)
 		err = status(err)
+		answered(err)
 		s.Metrics.question(name, err, time.Since(start))
 		if err != nil {
 			return nil, err
