@@ -75,7 +75,7 @@ func TestKyvernoTakesTheValues(t *testing.T) {
 	admission, _, _ = strings.Cut(admission, "\n---\n")
 	for _, want := range []string{
 		`--imageVerifyCacheMaxSize=100000000\b`, `--enablePolicyException=true\b`, `--exceptionNamespace=kyverno\b`, `--registryCredentialHelpers=\S*amazon`,
-		`(?m)^  replicas: 3$`, `limits:\n +memory: 2Gi\n`, `name: sigstore\n`,
+		`(?m)^  replicas: 3$`, `limits:\n +memory: 2Gi\n`, `name: sigstore\n`, `sizeLimit: 64Mi`,
 	} {
 		if !regexp.MustCompile(want).MatchString(admission) {
 			t.Errorf("the admission controller lacks %s:\n%s", want, admission)
