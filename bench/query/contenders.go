@@ -49,7 +49,7 @@ func serveStore(ctx context.Context, where string) error {
 		return err
 	}
 	defer s.Close()
-	debug.SetGCPercent(25) // As hallmark serve does.
+	debug.SetGCPercent(20) // As hallmark serve does.
 	m, err := memory.Open(ctx, memory.Config{Store: s})
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func (a *app) serveMemory(ctx context.Context, f memoryServeFlags) error {
 	}
 	// The index is large and changes little: what filling it and a question
 	// leave behind is a small part of it, and may not take as much again.
-	debug.SetGCPercent(25)
+	debug.SetGCPercent(20)
 	m, err := memory.Open(ctx, config)
 	if err != nil {
 		return err
