@@ -9,9 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hallmark-sh/hallmark/internal/hint"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/hallmark-sh/hallmark/internal/hint"
 	"github.com/hallmark-sh/hallmark/internal/store"
 )
 
@@ -85,7 +86,7 @@ func (m *importing) heartbeat(ctx context.Context) (stop func()) {
 	m.moved.Store(micro(time.Now()))
 	alive := func() bool { return time.Since(moment(m.moved.Load())) < silence }
 	return store.Heartbeat(ctx, m.lease/4, alive, func(ctx context.Context) error {
-		return m.write(ctx, func(tx pgx.Tx) error { return m.renew(ctx, tx) })
+		return m.send(ctx, m.renew)
 	})
 }
 
@@ -127,6 +128,7 @@ func (m *importing) run(ctx context.Context, rows iter.Seq2[store.Row, error]) e
 // begin takes the lease, clears away what a dead import left, and allots the
 // number.
 func (m *importing) begin(ctx context.Context) error {
+	var left bool
 	err := m.write(ctx, func(tx pgx.Tx) error {
 		now := time.Now()
 		taken, err := tx.Exec(ctx, `INSERT INTO leases (name, holder, until) VALUES ('import', $1, $2)
@@ -138,20 +140,22 @@ func (m *importing) begin(ctx context.Context) error {
 		if taken.RowsAffected() == 0 {
 			return errRunning()
 		}
-		return nil
+		return tx.QueryRow(ctx, `SELECT count(*) > 0 FROM imports WHERE NOT done`).Scan(&left)
 	})
 	if err != nil {
 		return err
 	}
-	if err := m.clearStaged(ctx); err != nil {
-		return err
+	if left {
+		if err := m.clearStaged(ctx); err != nil {
+			return err
+		}
 	}
-	return m.locked(ctx, func(tx pgx.Tx, c *counters) error {
+	return m.locked(ctx, func(c *change) error {
 		c.imports++
 		m.N = c.imports
-		_, err := tx.Exec(ctx, `INSERT INTO imports (n, source, digest, built, partial, at, row_count, added, removed, done, announced)
+		c.writes.Queue(`INSERT INTO imports (n, source, digest, built, partial, at, row_count, added, removed, done, announced)
 			VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, false, false)`, m.N, store.Text(m.Source), store.Text(m.Digest), micro(m.Built), m.Dataset.Partial, micro(m.At))
-		return err
+		return nil
 	})
 }
 
@@ -164,13 +168,9 @@ func (m *importing) clearStaged(ctx context.Context) error {
 		`DELETE FROM imports WHERE NOT done`,
 	} {
 		for left := int64(1); left > 0; {
-			err := m.write(ctx, func(tx pgx.Tx) error {
-				if err := m.renew(ctx, tx); err != nil {
-					return err
-				}
-				changed, err := tx.Exec(ctx, statement)
-				left = changed.RowsAffected()
-				return err
+			err := m.send(ctx, func(b *pgx.Batch) {
+				m.renew(b)
+				b.Queue(statement).Exec(func(changed pgconn.CommandTag) error { left = changed.RowsAffected(); return nil })
 			})
 			if err != nil {
 				return err
@@ -217,11 +217,8 @@ func (m *importing) isNew(ctx context.Context, r store.Row) (bool, error) {
 
 // stage writes new rows, and ends the versions they replace.
 func (m *importing) stage(ctx context.Context, rows []store.Row) error {
-	err := m.write(ctx, func(tx pgx.Tx) error {
-		if err := m.renew(ctx, tx); err != nil {
-			return err
-		}
-		batch := &pgx.Batch{}
+	err := m.send(ctx, func(batch *pgx.Batch) {
+		m.renew(batch)
 		for _, r := range rows {
 			batch.Queue(`INSERT INTO advisories (name, added, provider, hash, removed, body) VALUES ($1, $2, $3, $4, 0, $5)
 				ON CONFLICT (name, added) DO NOTHING`, r.Name, m.N, r.Provider, r.Hash[:], notNil(r.Body))
@@ -229,7 +226,6 @@ func (m *importing) stage(ctx context.Context, rows []store.Row) error {
 				batch.Queue(endRow, m.N, r.Name, l.added)
 			}
 		}
-		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err == nil {
 		m.Added += len(rows)
@@ -248,15 +244,11 @@ func (m *importing) end(ctx context.Context) error {
 		}
 	}
 	for chunk := range slices.Chunk(gone, staged) {
-		err := m.write(ctx, func(tx pgx.Tx) error {
-			if err := m.renew(ctx, tx); err != nil {
-				return err
-			}
-			batch := &pgx.Batch{}
+		err := m.send(ctx, func(batch *pgx.Batch) {
+			m.renew(batch)
 			for _, name := range chunk {
 				batch.Queue(endRow, m.N, name, m.live[name].added)
 			}
-			return tx.SendBatch(ctx, batch).Close()
 		})
 		if err != nil {
 			return err
@@ -269,21 +261,16 @@ func (m *importing) end(ctx context.Context) error {
 // finish makes all of it visible. When it is tried again because its outcome
 // was lost with the connection, it finds its own work and is content.
 func (m *importing) finish(ctx context.Context) error {
-	return m.locked(ctx, func(tx pgx.Tx, c *counters) error {
+	return m.locked(ctx, func(c *change) error {
 		var done bool
-		if err := tx.QueryRow(ctx, `SELECT count(*) > 0 FROM imports WHERE n = $1 AND done`, m.N).Scan(&done); err != nil || done {
+		if err := c.QueryRow(ctx, `SELECT count(*) > 0 FROM imports WHERE n = $1 AND done`, m.N).Scan(&done); err != nil || done {
 			return err
 		}
-		if err := m.renew(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE imports SET done = true, row_count = $1, added = $2, removed = $3 WHERE n = $4`, m.Rows, m.Added, m.Removed, m.N); err != nil {
-			return err
-		}
-		if err := m.release(ctx, tx); err != nil {
-			return err
-		}
-		return c.log(ctx, tx, store.ImportChange, m.N)
+		m.renew(&c.writes)
+		c.writes.Queue(`UPDATE imports SET done = true, row_count = $1, added = $2, removed = $3 WHERE n = $4`, m.Rows, m.Added, m.Removed, m.N)
+		m.release(&c.writes)
+		c.log(store.ImportChange, m.N)
+		return nil
 	})
 }
 
@@ -292,37 +279,29 @@ func (m *importing) abandon(ctx context.Context) error {
 	if err := m.clearStaged(ctx); err != nil {
 		return err
 	}
-	return m.write(ctx, func(tx pgx.Tx) error { return m.release(ctx, tx) })
+	return m.send(ctx, m.release)
 }
 
-func (m *importing) release(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `DELETE FROM leases WHERE name = 'import' AND holder = $1`, m.holder)
-	return err
+// send writes what is queued, in one transaction.
+func (m *importing) send(ctx context.Context, queue func(*pgx.Batch)) error {
+	return m.write(ctx, func(tx pgx.Tx) error {
+		var b pgx.Batch
+		queue(&b)
+		return tx.SendBatch(ctx, &b).Close()
+	})
+}
+
+func (m *importing) release(b *pgx.Batch) {
+	b.Queue(`DELETE FROM leases WHERE name = 'import' AND holder = $1`, m.holder)
 }
 
 // renew holds the lease for longer, and fails when another has taken it.
-func (m *importing) renew(ctx context.Context, tx pgx.Tx) error {
-	held, err := tx.Exec(ctx, `UPDATE leases SET until = $1 WHERE name = 'import' AND holder = $2`, micro(time.Now().Add(m.lease)), m.holder)
-	if err != nil {
-		return err
-	}
-	if held.RowsAffected() == 0 {
-		return fmt.Errorf("another import has taken over: %w", store.ErrBusy)
-	}
-	return nil
-}
-
-// locked runs f in one transaction that holds the counters.
-func (s *Store) locked(ctx context.Context, f func(pgx.Tx, *counters) error) error {
-	return s.write(ctx, func(tx pgx.Tx) error {
-		c, err := readCounters(ctx, tx)
-		if err != nil {
-			return err
+func (m *importing) renew(b *pgx.Batch) {
+	b.Queue(`UPDATE leases SET until = $1 WHERE name = 'import' AND holder = $2`, micro(time.Now().Add(m.lease)), m.holder).Exec(func(held pgconn.CommandTag) error {
+		if held.RowsAffected() == 0 {
+			return fmt.Errorf("another import has taken over: %w", store.ErrBusy)
 		}
-		if err := f(tx, &c); err != nil {
-			return err
-		}
-		return c.save(ctx, tx)
+		return nil
 	})
 }
 
@@ -365,8 +344,8 @@ func (s *Store) PutVEX(ctx context.Context, v store.VEX) (fresh bool, err error)
 	if v.Key == "" || len(v.Key) > 1<<10 || len(v.Body) > store.MaxBody {
 		return false, fmt.Errorf("storing VEX document: %w: %d bytes", store.ErrTooLarge, len(v.Body))
 	}
-	err = s.locked(ctx, func(tx pgx.Tx, c *counters) error {
-		last, err := one(tx.QueryRow(ctx, `SELECT key, at, until, verified, body FROM vex WHERE key = $1 AND until = 0`, v.Key), scanVEX)
+	err = s.locked(ctx, func(c *change) error {
+		last, err := one(c.QueryRow(ctx, `SELECT key, at, until, verified, body FROM vex WHERE key = $1 AND until = 0`, v.Key), scanVEX)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
@@ -376,14 +355,11 @@ func (s *Store) PutVEX(ctx context.Context, v store.VEX) (fresh bool, err error)
 		}
 		if last != nil {
 			at = max(at, micro(last.At)+1)
-			if _, err := tx.Exec(ctx, `UPDATE vex SET until = $1 WHERE key = $2 AND until = 0`, at, v.Key); err != nil {
-				return err
-			}
+			c.writes.Queue(`UPDATE vex SET until = $1 WHERE key = $2 AND until = 0`, at, v.Key)
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO vex (key, at, until, verified, body) VALUES ($1, $2, 0, $3, $4)`, v.Key, at, v.Verified, v.Body); err != nil {
-			return err
-		}
-		return c.log(ctx, tx, store.VEXChange, v.Key)
+		c.writes.Queue(`INSERT INTO vex (key, at, until, verified, body) VALUES ($1, $2, 0, $3, $4)`, v.Key, at, v.Verified, v.Body)
+		c.log(store.VEXChange, v.Key)
+		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("storing VEX document %q: %w", v.Key, err)

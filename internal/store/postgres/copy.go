@@ -47,10 +47,10 @@ func (s *Store) Fill(ctx context.Context, rows iter.Seq2[store.TableRow, error])
 }
 
 func (s *Store) fill(ctx context.Context, rows iter.Seq2[store.TableRow, error]) error {
-	err := s.locked(ctx, func(tx pgx.Tx, c *counters) error {
+	err := s.locked(ctx, func(c *change) error {
 		var some bool
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM packages) OR EXISTS (SELECT 1 FROM imports)`).Scan(&some)
-		if err == nil && (some || *c != (counters{})) {
+		err := c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM packages) OR EXISTS (SELECT 1 FROM imports)`).Scan(&some)
+		if err == nil && (some || c.counters != (counters{})) {
 			err = hint.Add(errors.New("it is not empty"), "a store that was filled in part is emptied by dropping its schema")
 		}
 		return err

@@ -13,8 +13,8 @@ import (
 
 // Announce records the events of an import; see store.Store.
 func (s *Store) Announce(ctx context.Context, n int64, events []store.Event) (first bool, err error) {
-	err = s.locked(ctx, func(tx pgx.Tx, _ *counters) error {
-		marked, err := tx.Exec(ctx, `UPDATE imports SET announced = true WHERE n = $1 AND done AND NOT announced`, n)
+	err = s.locked(ctx, func(c *change) error {
+		marked, err := c.Exec(ctx, `UPDATE imports SET announced = true WHERE n = $1 AND done AND NOT announced`, n)
 		if err != nil {
 			return err
 		}
@@ -22,10 +22,8 @@ func (s *Store) Announce(ctx context.Context, n int64, events []store.Event) (fi
 			return nil
 		}
 		for _, e := range events {
-			if _, err := tx.Exec(ctx, `INSERT INTO events (id, at, body, tries, reason, due, delivered) VALUES ($1, $2, $3, 0, '', 0, false)
-				ON CONFLICT (id) DO NOTHING`, e.ID, micro(e.At), notNil(e.Body)); err != nil {
-				return err
-			}
+			c.writes.Queue(`INSERT INTO events (id, at, body, tries, reason, due, delivered) VALUES ($1, $2, $3, 0, '', 0, false)
+				ON CONFLICT (id) DO NOTHING`, e.ID, micro(e.At), notNil(e.Body))
 		}
 		return nil
 	})
@@ -60,16 +58,16 @@ func (s *Store) Events(ctx context.Context, limit int) ([]store.Event, error) {
 
 // Claim lends an event to be delivered; see store.Store.
 func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration) (claimed *store.Event, err error) {
-	err = s.locked(ctx, func(tx pgx.Tx, _ *counters) error {
-		claimed, err = one(tx.QueryRow(ctx, `SELECT `+eventColumns+` FROM events WHERE NOT delivered AND due <= $1 ORDER BY due, at, id LIMIT 1`, micro(now)), scanEvent)
+	err = s.locked(ctx, func(c *change) error {
+		claimed, err = one(c.QueryRow(ctx, `SELECT `+eventColumns+` FROM events WHERE NOT delivered AND due <= $1 ORDER BY due, at, id LIMIT 1`, micro(now)), scanEvent)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `UPDATE events SET due = $1 WHERE id = $2`, micro(now.Add(lease)), claimed.ID)
-		return err
+		c.writes.Queue(`UPDATE events SET due = $1 WHERE id = $2`, micro(now.Add(lease)), claimed.ID)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claiming an event: %w", err)
@@ -79,13 +77,13 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration) (
 
 // Delivered ends or postpones an event's delivery; see store.Store.
 func (s *Store) Delivered(ctx context.Context, id, reason string, next time.Time) error {
-	err := s.locked(ctx, func(tx pgx.Tx, _ *counters) error {
+	err := s.locked(ctx, func(c *change) error {
 		statement, args := `UPDATE events SET delivered = true, reason = '' WHERE id = $1`, []any{id}
 		if reason != "" {
 			statement, args = `UPDATE events SET tries = tries + 1, reason = $1, due = $2 WHERE id = $3`, []any{reason, micro(next), id}
 		}
-		_, err := tx.Exec(ctx, statement, args...)
-		return err
+		c.writes.Queue(statement, args...)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("recording the delivery of event %s: %w", id, err)

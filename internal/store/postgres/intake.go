@@ -3,9 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -13,32 +11,6 @@ import (
 
 	"github.com/hallmark-sh/hallmark/internal/store"
 )
-
-// maxNames bounds the names kept of one image; the first ones stay.
-const maxNames = 256
-
-// counters are the numbers allotted last.
-type counters struct{ seq, pkg, image, imports int64 }
-
-func readCounters(ctx context.Context, tx pgx.Tx) (c counters, err error) {
-	err = tx.QueryRow(ctx, `SELECT seq, package, image, import FROM counters WHERE id = 1 FOR UPDATE`).Scan(&c.seq, &c.pkg, &c.image, &c.imports)
-	return c, err
-}
-
-func (c counters) save(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `UPDATE counters SET seq = $1, package = $2, image = $3, import = $4 WHERE id = 1`, c.seq, c.pkg, c.image, c.imports)
-	return err
-}
-
-// log adds an entry to the change log.
-func (c *counters) log(ctx context.Context, tx pgx.Tx, kind store.Kind, ref any) error {
-	c.seq++
-	_, err := tx.Exec(ctx, logged, c.seq, string(kind), fmt.Sprint(ref))
-	return err
-}
-
-// logged writes one entry of the change log.
-const logged = `INSERT INTO changes (seq, kind, ref) VALUES ($1, $2, $3)`
 
 // Put takes images in; see store.Store. Packages never seen before get their
 // numbers in transactions of their own before that of the images: not every
@@ -48,25 +20,33 @@ func (s *Store) Put(ctx context.Context, batch []store.Arrival) ([]store.Outcome
 	if len(batch) > store.MaxBatch {
 		return nil, fmt.Errorf("%w: %d images at once", store.ErrTooLarge, len(batch))
 	}
-	for _, a := range batch {
+	digests := make([]string, len(batch))
+	for i, a := range batch {
 		if err := a.Check(); err != nil {
 			return nil, fmt.Errorf("storing %s: %w", a.Digest, err)
 		}
+		digests[i] = a.Digest
 	}
 	known, added, err := s.intern(ctx, batch)
 	if err != nil {
 		return nil, fmt.Errorf("storing packages: %w", err)
 	}
 	var outcomes []store.Outcome
-	err = s.locked(ctx, func(tx pgx.Tx, c *counters) error {
+	err = s.locked(ctx, func(c *change) error {
+		heads, err := headsOf(ctx, c, digests...)
+		if err != nil {
+			return err
+		}
+		t := taking{change: c, known: known, heads: heads, ended: map[string]bool{}}
 		outcomes = outcomes[:0]
 		for _, a := range batch {
-			o, err := take(ctx, tx, c, a, known)
+			o, err := t.take(a)
 			if err != nil {
 				return err
 			}
 			outcomes = append(outcomes, o)
 		}
+		t.queue()
 		return nil
 	})
 	if err != nil {
@@ -83,249 +63,157 @@ func (s *Store) Put(ctx context.Context, batch []store.Arrival) ([]store.Outcome
 	return outcomes, nil
 }
 
-// atOnce is how many packages are looked up or written in one transaction.
-const atOnce = 500
+// maxNames bounds the names kept of one image; the first ones stay.
+const maxNames = 256
 
-// intern gives the numbers of all packages of a batch, and adds those that were
-// never seen.
-func (s *Store) intern(ctx context.Context, batch []store.Arrival) (known map[store.Key]number, added map[store.Key]bool, err error) {
-	known, added = map[store.Key]number{}, map[store.Key]bool{}
-	var unsure []store.Package
-	asked := map[store.Key]bool{} // and whether with notes: images of a batch have much in common
-	s.mu.Lock()
-	for _, a := range batch {
-		for _, p := range a.Packages {
-			n, ok := s.numbers[p.Key]
-			noted, again := asked[p.Key]
-			switch {
-			case ok && (n.noted || len(p.Notes) == 0):
-				known[p.Key] = n
-			case !again || !noted && len(p.Notes) > 0:
-				asked[p.Key] = len(p.Notes) > 0
-				unsure = append(unsure, p)
-			}
-		}
-	}
-	s.mu.Unlock()
-	for chunk := range slices.Chunk(unsure, atOnce) {
-		var found map[store.Key]number
-		var fresh []store.Key
-		err := s.write(ctx, func(tx pgx.Tx) (err error) {
-			found, fresh, err = s.internSome(ctx, tx, chunk)
-			return err
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		maps.Copy(known, found)
-		for _, key := range fresh {
-			added[key] = true
-		}
-		s.mu.Lock()
-		if len(s.numbers)+len(found) > cached {
-			clear(s.numbers)
-		}
-		maps.Copy(s.numbers, found)
-		s.mu.Unlock()
-	}
-	return known, added, nil
+// head is what is decided by of a record that stands.
+type head struct {
+	id       int64
+	evidence string
+	verified bool
+	names    []string
+	at       int64
 }
 
-// internSome does not take the counters when all packages are known.
-func (s *Store) internSome(ctx context.Context, tx pgx.Tx, packages []store.Package) (found map[store.Key]number, fresh []store.Key, err error) {
-	found = map[store.Key]number{}
-	if err := lookUp(ctx, tx, packages, found); err != nil {
-		return nil, nil, err
-	}
-	complete := func(p store.Package) bool {
-		n, ok := found[p.Key]
-		return ok && (n.noted || len(p.Notes) == 0)
-	}
-	if !slices.ContainsFunc(packages, func(p store.Package) bool { return !complete(p) }) {
-		return found, nil, nil
-	}
-	c, err := readCounters(ctx, tx)
-	if err != nil {
-		return nil, nil, err
-	}
-	// Again, now that nobody else can add any.
-	if err := lookUp(ctx, tx, packages, found); err != nil {
-		return nil, nil, err
-	}
-	writes := &pgx.Batch{}
-	var added packageRows
-	for _, p := range packages {
-		n, ok := found[p.Key]
-		switch {
-		case !ok:
-			c.pkg++
-			n = number{uint32(c.pkg), len(p.Notes) > 0}
-			added.add(c.pkg, p)
-			fresh = append(fresh, p.Key)
-		case !n.noted && len(p.Notes) > 0:
-			n.noted = true
-			c.seq++
-			writes.Queue(`UPDATE packages SET notes = $1 WHERE id = $2`, p.Notes, n.id)
-			writes.Queue(logged, c.seq, string(store.PackageChange), fmt.Sprint(n.id))
-		}
-		found[p.Key] = n
-	}
-	if err := added.write(ctx, tx); err != nil {
-		return nil, nil, err
-	}
-	if err := tx.SendBatch(ctx, writes).Close(); err != nil {
-		return nil, nil, err
-	}
-	return found, fresh, c.save(ctx, tx)
-}
-
-// packageRows are rows of packages, column by column: one statement for all
-// takes a quarter of the time of one for each.
-type packageRows struct {
-	ids               []int64
-	keys, body, notes [][]byte
-}
-
-func (r *packageRows) add(id int64, p store.Package) {
-	r.ids, r.keys = append(r.ids, id), append(r.keys, p.Key[:])
-	r.body, r.notes = append(r.body, notNil(p.Body)), append(r.notes, notNil(p.Notes))
-}
-
-func (r *packageRows) write(ctx context.Context, tx pgx.Tx) error {
-	if len(r.ids) == 0 {
-		return nil
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO packages (id, key, body, notes)
-		SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])`, r.ids, r.keys, r.body, r.notes)
-	return err
-}
-
-func lookUp(ctx context.Context, tx pgx.Tx, packages []store.Package, known map[store.Key]number) error {
-	keys := make([][]byte, len(packages))
-	for i, p := range packages {
-		keys[i] = p.Key[:]
-	}
-	return query(ctx, tx, func(rows pgx.Rows) error {
-		var key []byte
-		var n number
-		if err := rows.Scan(&n.id, &key, &n.noted); err != nil {
+// headsOf are the records of digests that stand.
+func headsOf(ctx context.Context, tx pgx.Tx, digests ...string) (map[string]*head, error) {
+	heads := map[string]*head{}
+	err := query(ctx, tx, func(rows pgx.Rows) error {
+		var h head
+		var digest, names string
+		if err := rows.Scan(&h.id, &digest, &h.evidence, &h.verified, &names, &h.at); err != nil {
 			return err
 		}
-		known[store.Key(key)] = n
+		if err := json.Unmarshal([]byte(names), &h.names); err != nil {
+			return fmt.Errorf("%w: names of image %d: %w", store.ErrCorrupt, h.id, err)
+		}
+		heads[digest] = &h
 		return nil
-	}, `SELECT id, key, length(notes) > 0 FROM packages WHERE key = ANY($1)`, keys)
+	}, `SELECT id, digest, evidence, verified, names, at FROM images WHERE id IN (SELECT image FROM heads WHERE digest = ANY($1))`, digests)
+	return heads, err
 }
 
-// take decides what becomes of one arrival and writes it.
-func take(ctx context.Context, tx pgx.Tx, c *counters, a store.Arrival, known map[store.Key]number) (store.Outcome, error) {
-	head, err := headOf(ctx, tx, a.Digest)
+// taking is a batch of arrivals being taken in. What it writes goes to the
+// server column by column, in as many statements for a batch as for one image:
+// every writer waits for the counters, and a statement for each image would
+// have them wait for the network once an image.
+type taking struct {
+	*change
+	known map[store.Key]number
+	// heads are the records that stand, as the batch leaves them.
+	heads map[string]*head
+	// ended are digests whose refusals the batch ends.
+	ended map[string]bool
+
+	images struct {
+		ids, at                  []int64
+		digests, evidence, names []string
+		verified                 []bool
+		bodies, packages         [][]byte
+	}
+	refusals struct {
+		digests []string
+		at      []int64
+	}
+	later pgx.Batch
+}
+
+// take decides what becomes of one arrival.
+func (t *taking) take(a store.Arrival) (store.Outcome, error) {
+	h := t.heads[a.Digest]
+	switch {
+	case h == nil:
+	case h.evidence == a.Evidence && h.verified == a.Verified:
+		return store.Outcome{Result: store.Unchanged, ID: uint32(h.id)}, t.rename(h, a.Name)
+	case h.verified && !a.Verified:
+		return store.Outcome{Result: store.Kept, ID: uint32(h.id)}, nil
+	}
+	next := &head{evidence: a.Evidence, verified: a.Verified, names: []string{a.Name}, at: micro(a.At)}
+	if h != nil {
+		if next.names = slices.Clone(h.names); !slices.Contains(next.names, a.Name) && len(next.names) < maxNames {
+			next.names = append(next.names, a.Name)
+		}
+		next.at = max(next.at, h.at) // another replica's clock may be ahead
+		t.later.Queue(endImage, next.at, h.id)
+	}
+	names, err := json.Marshal(next.names)
 	if err != nil {
 		return store.Outcome{}, err
-	}
-	switch {
-	case head == nil:
-	case head.Evidence == a.Evidence && head.Verified == a.Verified:
-		return store.Outcome{Result: store.Unchanged, ID: head.ID}, rename(ctx, tx, c, head, a.Name)
-	case head.Verified && !a.Verified:
-		return store.Outcome{Result: store.Kept, ID: head.ID}, nil
-	}
-	names := []string{a.Name}
-	at := micro(a.At)
-	if head != nil {
-		if names = head.Names; !slices.Contains(names, a.Name) && len(names) < maxNames {
-			names = append(names, a.Name)
-		}
-		at = max(at, micro(head.At)) // another replica's clock may be ahead
-		if _, err := tx.Exec(ctx, `UPDATE images SET until = $1 WHERE id = $2`, at, head.ID); err != nil {
-			return store.Outcome{}, err
-		}
 	}
 	ids := make([]uint32, len(a.Packages))
 	for i, p := range a.Packages {
-		ids[i] = known[p.Key].id
+		ids[i] = t.known[p.Key].id
 	}
-	list, err := json.Marshal(names)
-	if err != nil {
-		return store.Outcome{}, err
+	t.image++
+	next.id = t.image
+	t.heads[a.Digest] = next
+	i := &t.images
+	i.ids, i.at, i.verified = append(i.ids, next.id), append(i.at, next.at), append(i.verified, a.Verified)
+	i.digests, i.evidence, i.names = append(i.digests, a.Digest), append(i.evidence, a.Evidence), append(i.names, string(names))
+	i.bodies, i.packages = append(i.bodies, notNil(a.Body)), append(i.packages, store.PackNumbers(store.SortedSet(ids)))
+	if !t.ended[a.Digest] {
+		t.ended[a.Digest] = true
+		t.refusals.digests, t.refusals.at = append(t.refusals.digests, a.Digest), append(t.refusals.at, next.at)
 	}
-	c.image++
-	writes := &pgx.Batch{}
-	for _, step := range []struct {
-		statement string
-		args      []any
-	}{
-		{`INSERT INTO images (id, digest, evidence, verified, names, at, until, body, packages) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)`,
-			[]any{c.image, a.Digest, a.Evidence, a.Verified, string(list), at, notNil(a.Body), store.PackNumbers(store.SortedSet(ids))}},
-		{`INSERT INTO heads (digest, image) VALUES ($1, $2) ON CONFLICT (digest) DO UPDATE SET image = excluded.image`, []any{a.Digest, c.image}},
-		{`UPDATE refusals SET ended = $1 WHERE digest = $2 AND ended = 0`, []any{at, a.Digest}},
-	} {
-		writes.Queue(step.statement, step.args...)
-	}
-	c.seq++
-	writes.Queue(logged, c.seq, string(store.ImageChange), fmt.Sprint(c.image))
-	return store.Outcome{Result: store.Stored, ID: uint32(c.image)}, tx.SendBatch(ctx, writes).Close()
+	t.log(store.ImageChange, next.id)
+	return store.Outcome{Result: store.Stored, ID: uint32(next.id)}, nil
 }
 
 // rename adds a name to a record that stands.
-func rename(ctx context.Context, tx pgx.Tx, c *counters, head *store.Image, name string) error {
-	if slices.Contains(head.Names, name) || len(head.Names) >= maxNames {
+func (t *taking) rename(h *head, name string) error {
+	if slices.Contains(h.names, name) || len(h.names) >= maxNames {
 		return nil
 	}
-	list, err := json.Marshal(append(head.Names, name))
+	h.names = append(h.names, name)
+	list, err := json.Marshal(h.names)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `UPDATE images SET names = $1 WHERE id = $2`, string(list), head.ID); err != nil {
-		return err
-	}
-	return c.log(ctx, tx, store.ImageChange, head.ID)
+	t.later.Queue(`UPDATE images SET names = $1 WHERE id = $2`, string(list), h.id)
+	t.log(store.ImageChange, h.id)
+	return nil
 }
 
-const imageColumns = `id, digest, evidence, verified, names, at, until, body, packages`
+const endImage = `UPDATE images SET until = $1 WHERE id = $2`
 
-func scanImage(row scannable) (store.Image, error) {
-	var i store.Image
-	var at, until int64
-	var names string
-	var packages []byte
-	err := row.Scan(&i.ID, &i.Digest, &i.Evidence, &i.Verified, &names, &at, &until, &i.Body, &packages)
-	if err != nil {
-		return i, err
+// queue puts what is to be written into the transaction: new records first,
+// then what changes older ones, or those just written when an image comes twice.
+func (t *taking) queue() {
+	if i := &t.images; len(i.ids) > 0 {
+		t.writes.Queue(`INSERT INTO images (id, digest, evidence, verified, names, at, until, body, packages)
+			SELECT n.id, n.digest, n.evidence, n.verified, n.names, n.at, 0, n.body, n.packages
+			FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[])
+			AS n (id, digest, evidence, verified, names, at, body, packages)`,
+			i.ids, i.digests, i.evidence, i.verified, i.names, i.at, i.bodies, i.packages)
+		// The last record of a digest stands; a statement may touch a row once.
+		var digests []string
+		var ids []int64
+		for _, digest := range t.refusals.digests {
+			digests, ids = append(digests, digest), append(ids, t.heads[digest].id)
+		}
+		t.writes.Queue(`INSERT INTO heads (digest, image) SELECT * FROM unnest($1::text[], $2::bigint[])
+			ON CONFLICT (digest) DO UPDATE SET image = excluded.image`, digests, ids)
+		t.writes.Queue(`UPDATE refusals SET ended = n.at FROM unnest($1::text[], $2::bigint[]) AS n (digest, at)
+			WHERE refusals.digest = n.digest AND refusals.ended = 0`, t.refusals.digests, t.refusals.at)
 	}
-	i.At, i.Until = moment(at), moment(until)
-	if err := json.Unmarshal([]byte(names), &i.Names); err != nil {
-		return i, fmt.Errorf("%w: names of image %d: %w", store.ErrCorrupt, i.ID, err)
-	}
-	i.Packages, err = store.UnpackNumbers(packages)
-	return i, err
-}
-
-// headOf is the record of a digest that stands, or nil.
-func headOf(ctx context.Context, tx pgx.Tx, digest string) (*store.Image, error) {
-	i, err := scanImage(tx.QueryRow(ctx, `SELECT `+imageColumns+` FROM images WHERE id = (SELECT image FROM heads WHERE digest = $1)`, digest))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return &i, err
+	t.writes.QueuedQueries = append(t.writes.QueuedQueries, t.later.QueuedQueries...)
 }
 
 // Retire ends the record of an image; see store.Store.
 func (s *Store) Retire(ctx context.Context, digest string, at time.Time) error {
-	err := s.locked(ctx, func(tx pgx.Tx, c *counters) error {
-		head, err := headOf(ctx, tx, digest)
+	err := s.locked(ctx, func(c *change) error {
+		heads, err := headsOf(ctx, c, digest)
 		if err != nil {
 			return err
 		}
-		if head == nil {
+		h := heads[digest]
+		if h == nil {
 			return store.ErrUnknown
 		}
-		if _, err := tx.Exec(ctx, `UPDATE images SET until = $1 WHERE id = $2`, max(micro(at), micro(head.At)), head.ID); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM heads WHERE digest = $1`, digest); err != nil {
-			return err
-		}
-		return c.log(ctx, tx, store.ImageChange, head.ID)
+		c.writes.Queue(endImage, max(micro(at), h.at), h.id)
+		c.writes.Queue(`DELETE FROM heads WHERE digest = $1`, digest)
+		c.log(store.ImageChange, h.id)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("retiring %s: %w", digest, err)
@@ -337,14 +225,13 @@ func (s *Store) Retire(ctx context.Context, digest string, at time.Time) error {
 func (s *Store) Refuse(ctx context.Context, r store.Refusal) error {
 	r.Name, r.Digest, r.Code, r.Reason = store.Text(r.Name), store.Text(r.Digest), store.Text(r.Code), store.Text(r.Reason)
 	id := r.ID()
-	err := s.locked(ctx, func(tx pgx.Tx, c *counters) error {
-		if _, err := tx.Exec(ctx, `INSERT INTO refusals (id, name, digest, code, reason, first, last, times, ended)
+	err := s.locked(ctx, func(c *change) error {
+		c.writes.Queue(`INSERT INTO refusals (id, name, digest, code, reason, first, last, times, ended)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0) ON CONFLICT (id) DO UPDATE SET
 			last = excluded.last, times = refusals.times + 1, reason = excluded.reason, ended = 0`,
-			id[:], r.Name, r.Digest, r.Code, r.Reason, micro(r.Last), micro(r.Last)); err != nil {
-			return err
-		}
-		return c.log(ctx, tx, store.RefusalChange, fmt.Sprintf("%x", id))
+			id[:], r.Name, r.Digest, r.Code, r.Reason, micro(r.Last), micro(r.Last))
+		c.log(store.RefusalChange, fmt.Sprintf("%x", id))
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("recording the refusal of %s: %w", r.Name, err)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -58,6 +59,25 @@ func each[T any](ctx context.Context, tx pgx.Tx, give func(T) error, scan func(s
 		}
 		return give(v)
 	}, statement, args...)
+}
+
+const imageColumns = `id, digest, evidence, verified, names, at, until, body, packages`
+
+func scanImage(row scannable) (store.Image, error) {
+	var i store.Image
+	var at, until int64
+	var names string
+	var packages []byte
+	err := row.Scan(&i.ID, &i.Digest, &i.Evidence, &i.Verified, &names, &at, &until, &i.Body, &packages)
+	if err != nil {
+		return i, err
+	}
+	i.At, i.Until = moment(at), moment(until)
+	if err := json.Unmarshal([]byte(names), &i.Names); err != nil {
+		return i, fmt.Errorf("%w: names of image %d: %w", store.ErrCorrupt, i.ID, err)
+	}
+	i.Packages, err = store.UnpackNumbers(packages)
+	return i, err
 }
 
 func scanPackage(row scannable) (store.Package, error) {
@@ -128,14 +148,8 @@ func (s *Store) Changes(ctx context.Context, after int64, above uint32, limit in
 		if err := each(ctx, tx, keep, scanPackage, `SELECT id, key, body, notes FROM packages WHERE id > $1 ORDER BY id`, above); err != nil {
 			return err
 		}
-		for _, e := range entries {
-			c, err := follow(ctx, tx, e)
-			if err != nil {
-				return fmt.Errorf("change %d: %w", e.seq, err)
-			}
-			d.Changes = append(d.Changes, c)
-		}
-		return nil
+		d.Changes, err = resolve(ctx, tx, entries)
+		return err
 	})
 	if err != nil {
 		return store.Delta{}, fmt.Errorf("reading the change log: %w", err)
@@ -143,29 +157,65 @@ func (s *Store) Changes(ctx context.Context, after int64, above uint32, limit in
 	return d, nil
 }
 
-// follow reads what an entry of the log refers to.
-func follow(ctx context.Context, tx pgx.Tx, e entry) (c store.Change, err error) {
-	c.Seq, c.Kind = e.seq, e.kind
-	number, _ := strconv.ParseInt(e.ref, 10, 64) // zero finds nothing
+// resolve reads what entries of the log refer to: what there is much of in one
+// statement for all, the rest one by one.
+func resolve(ctx context.Context, tx pgx.Tx, entries []entry) ([]store.Change, error) {
+	numbers := map[store.Kind][]int64{}
+	for _, e := range entries {
+		n, _ := strconv.ParseInt(e.ref, 10, 64) // zero finds nothing
+		numbers[e.kind] = append(numbers[e.kind], n)
+	}
+	images, packages := map[string]*store.Image{}, map[string]*store.Package{}
+	if asked := numbers[store.ImageChange]; len(asked) > 0 {
+		keep := func(i store.Image) error { images[fmt.Sprint(i.ID)] = &i; return nil }
+		if err := each(ctx, tx, keep, scanImage, `SELECT `+imageColumns+` FROM images WHERE id = ANY($1)`, asked); err != nil {
+			return nil, err
+		}
+	}
+	if asked := numbers[store.PackageChange]; len(asked) > 0 {
+		keep := func(p store.Package) error { packages[fmt.Sprint(p.ID)] = &p; return nil }
+		if err := each(ctx, tx, keep, scanPackage, `SELECT id, key, body, notes FROM packages WHERE id = ANY($1)`, asked); err != nil {
+			return nil, err
+		}
+	}
+	changes := make([]store.Change, len(entries))
+	for n, e := range entries {
+		c := &changes[n]
+		c.Seq, c.Kind = e.seq, e.kind
+		var err error
+		switch e.kind {
+		case store.ImageChange:
+			c.Image = images[e.ref]
+		case store.PackageChange:
+			c.Package = packages[e.ref]
+		default:
+			err = follow(ctx, tx, e, c)
+		}
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && c.Image == nil && c.Package == nil && c.Refusal == nil && c.Import == nil && c.VEX == nil {
+			err = fmt.Errorf("%w: what it names is missing", store.ErrCorrupt)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("change %d: %w", e.seq, err)
+		}
+	}
+	return changes, nil
+}
+
+// follow reads what one entry refers to.
+func follow(ctx context.Context, tx pgx.Tx, e entry, c *store.Change) (err error) {
 	switch e.kind {
-	case store.PackageChange:
-		c.Package, err = one(tx.QueryRow(ctx, `SELECT id, key, body, notes FROM packages WHERE id = $1`, number), scanPackage)
-	case store.ImageChange:
-		c.Image, err = one(tx.QueryRow(ctx, `SELECT `+imageColumns+` FROM images WHERE id = $1`, number), scanImage)
 	case store.RefusalChange:
 		id, _ := hex.DecodeString(e.ref)
 		c.Refusal, err = one(tx.QueryRow(ctx, `SELECT `+refusalColumns+` FROM refusals WHERE id = $1`, id), scanRefusal)
 	case store.ImportChange:
-		c.Import, err = one(tx.QueryRow(ctx, `SELECT `+importColumns+` FROM imports WHERE n = $1`, number), scanImport)
+		n, _ := strconv.ParseInt(e.ref, 10, 64)
+		c.Import, err = one(tx.QueryRow(ctx, `SELECT `+importColumns+` FROM imports WHERE n = $1`, n), scanImport)
 	case store.VEXChange:
 		c.VEX, err = one(tx.QueryRow(ctx, `SELECT key, at, until, verified, body FROM vex WHERE key = $1 ORDER BY at DESC LIMIT 1`, e.ref), scanVEX)
 	default:
 		err = fmt.Errorf("%w: it is of the unknown kind %q", store.ErrCorrupt, e.kind)
 	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = fmt.Errorf("%w: what it names is missing", store.ErrCorrupt)
-	}
-	return c, err
+	return err
 }
 
 func one[T any](row pgx.Row, scan func(scannable) (T, error)) (*T, error) {

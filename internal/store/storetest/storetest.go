@@ -24,7 +24,7 @@ func Run(t *testing.T, open Open) {
 		name string
 		test func(*testing.T, Open)
 	}{
-		{"Intake", testIntake}, {"Superseding", testSuperseding}, {"UnverifiedNeverWins", testUnverified},
+		{"Intake", testIntake}, {"Superseding", testSuperseding}, {"OneBatch", testOneBatch}, {"UnverifiedNeverWins", testUnverified},
 		{"Bounds", testBounds}, {"Retire", testRetire}, {"Refusals", testRefusals}, {"Notes", testNotes},
 		{"Import", testImport}, {"ImportThatFails", testImportFails}, {"OneImportAtATime", testOneImport}, {"SlowImport", testSlowImport}, {"DeadImport", testDeadImport},
 		{"HostileText", testHostile}, {"VEX", testVEX}, {"Events", testEvents}, {"ChangeLog", testChangeLog},
