@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/hallmark-sh/hallmark/bench/distance"
 )
 
 // servers are the trust services and a registry for one run, in a process of their own: `hallmark local serve`.
@@ -19,7 +21,7 @@ type servers struct {
 	dir                               string
 	trustedRoot, signingConfig, token string
 	accessLog                         string
-	distance                          *distance
+	distance                          *distance.Line
 	cmd                               *exec.Cmd
 	exited                            chan error
 	log                               bytes.Buffer
@@ -63,7 +65,7 @@ func (s *servers) ready(ctx context.Context, listen, commit string, roundTrip ti
 	if err := s.await(ctx, listen); err != nil {
 		return err
 	}
-	if s.distance, err = listenAt(s.address, listen, roundTrip); err != nil {
+	if s.distance, err = distance.Listen(s.address, "tcp", listen, roundTrip); err != nil {
 		return err
 	}
 	config, err := os.ReadFile(filepath.Join(s.state, "signing-config.json"))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -17,9 +16,7 @@ import (
 	"github.com/hallmark-sh/hallmark/internal/component"
 	"github.com/hallmark-sh/hallmark/internal/index"
 	"github.com/hallmark-sh/hallmark/internal/memory"
-	"github.com/hallmark-sh/hallmark/internal/store"
 	"github.com/hallmark-sh/hallmark/internal/store/sqlite"
-	"github.com/hallmark-sh/hallmark/internal/vulnerability"
 )
 
 // bench is one size of estate.
@@ -37,9 +34,7 @@ type figures struct {
 	stats      index.Stats
 	tables     string // size of SQLite's tables
 	intake     float64
-	paced      float64 // documents a second, read and taken in
-	listed     float64 // packages in one of them
-	advise     time.Duration
+	paced      pace
 	start      time.Duration
 	loaded     int64 // resident memory once started
 	resident   int64 // resident memory after all questions
@@ -76,7 +71,7 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	}
 	b.r = rand.New(rand.NewPCG(3, uint64(b.images)))
 	file := filepath.Join(b.dir, fmt.Sprintf("memory-%d.db", b.images))
-	if err := b.fill(ctx, file, &f); err != nil {
+	if f.intake, err = b.fill(ctx, file); err != nil {
 		return f, fmt.Errorf("filling the store: %w", err)
 	}
 	progress("loading the index")
@@ -103,7 +98,7 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	var beside *replicas
 	if b.postgres != "" {
 		f.postgres = &onPostgres{}
-		if beside, err = b.startReplicas(ctx, file, f.postgres); err != nil {
+		if beside, err = b.startReplicas(ctx, f.postgres); err != nil {
 			return f, fmt.Errorf("starting on PostgreSQL: %w", err)
 		}
 		defer beside.stop()
@@ -121,7 +116,7 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	if err := b.ask(ctx, &f, contenders); err != nil {
 		return f, err
 	}
-	if f.paced, f.listed, err = b.pace(ctx, b.paceFile()); err != nil {
+	if f.paced, err = b.pace(ctx, b.paceFile(), 1); err != nil {
 		return f, fmt.Errorf("measuring the pace of intake: %w", err)
 	}
 	if err := b.askFiles(ctx, &f); err != nil {
@@ -138,80 +133,6 @@ func (b *bench) measure(ctx context.Context) (figures, error) {
 	}
 	f.rematch, f.rematched, err = b.rematch()
 	return f, err
-}
-
-// fill takes the estate into a store, as verified images come in, and imports
-// the advisories.
-func (b *bench) fill(ctx context.Context, file string, f *figures) error {
-	s, err := sqlite.Open(ctx, file)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	m, err := memory.Open(ctx, memory.Config{Store: s})
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	if m.Index().Stats().Images == b.images {
-		progress("the store is there already")
-		return nil
-	}
-	work := make(chan estate.Image, 64)
-	errs := make(chan error, 1)
-	var wg sync.WaitGroup
-	for range 32 {
-		wg.Go(func() {
-			for i := range work {
-				if err := b.takeIn(ctx, m, i); err != nil {
-					select {
-					case errs <- err:
-					default:
-					}
-				}
-			}
-		})
-	}
-	began := time.Now()
-	n := 0
-	b.grown.Each(func(i estate.Image) error {
-		if n++; n%10000 == 0 {
-			progress("%d images, %.0f a second", n, float64(n)/time.Since(began).Seconds())
-		}
-		work <- i
-		return nil
-	})
-	close(work)
-	wg.Wait()
-	f.intake = float64(n) / time.Since(began).Seconds()
-	select {
-	case err := <-errs:
-		return err
-	default:
-	}
-	progress("importing %d advisories", len(b.grown.Advisories))
-	began = time.Now()
-	if _, err := m.Advise(ctx, store.Dataset{Source: "estate"}, func(yield func(vulnerability.Record, error) bool) {
-		for _, r := range b.grown.Advisories {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}); err != nil {
-		return err
-	}
-	f.advise = time.Since(began)
-	return nil
-}
-
-func (b *bench) takeIn(ctx context.Context, m *memory.Memory, i estate.Image) error {
-	made := memory.Image{Digest: i.Digest, Name: i.Repository + ":" + i.Tag, Evidence: evidence(i.Digest), Verified: true, Signed: i.Built}
-	for _, place := range i.Packages {
-		p := b.grown.Packages[place]
-		made.Packages = append(made.Packages, component.Listed{Package: p, PURL: p.PURL(), Licences: []string{"Apache-2.0"}})
-	}
-	_, err := m.Take(ctx, made)
-	return err
 }
 
 // first is the digest of the first image.

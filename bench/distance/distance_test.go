@@ -1,4 +1,4 @@
-package main
+package distance
 
 import (
 	"bytes"
@@ -28,12 +28,12 @@ func TestDistance(t *testing.T) {
 		}
 	}()
 	const roundTrip = 20 * time.Millisecond
-	d, err := listenAt("127.0.0.1:0", server.Addr().String(), roundTrip)
+	d, err := Listen("127.0.0.1:0", "tcp", server.Addr().String(), roundTrip)
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	c, err := net.Dial("tcp", d.listener.Addr().String())
+	c, err := net.Dial("tcp", d.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,15 +61,16 @@ func TestDistance(t *testing.T) {
 
 // TestDistanceToNobody wants a connection to a server that is gone to end, not to hang.
 func TestDistanceToNobody(t *testing.T) {
-	address, err := freeAddress()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := listenAt("127.0.0.1:0", address, 0)
+	gone.Close()
+	d, err := Listen("127.0.0.1:0", "tcp", gone.Addr().String(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", d.listener.Addr().String())
+	c, err := net.Dial("tcp", d.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package main
+// Package distance puts a network's length between a program and a server on
+// the same machine.
+package distance
 
 import (
 	"net"
@@ -6,10 +8,11 @@ import (
 	"time"
 )
 
-// distance stands between the programs and the servers and makes every byte arrive later, as over a line of that length:
+// Line stands between the programs and the servers and makes every byte arrive later, as over a line of that length:
 // half a round trip each way, without limiting how much is under way.
-type distance struct {
+type Line struct {
 	listener net.Listener
+	network  string
 	server   string
 	oneWay   time.Duration
 	open     sync.WaitGroup
@@ -20,18 +23,19 @@ const (
 	flight = 512      // chunks that may be under way at once in one direction of one connection
 )
 
-// listenAt accepts connections at address and carries them to server and back, each way taking half of roundTrip.
-func listenAt(address, server string, roundTrip time.Duration) (*distance, error) {
+// Listen accepts connections at a TCP address and carries them to the server on a network, as net.Dial takes the two, and back,
+// each way taking half of roundTrip.
+func Listen(address, network, server string, roundTrip time.Duration) (*Line, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	d := &distance{listener: listener, server: server, oneWay: roundTrip / 2}
+	d := &Line{listener: listener, network: network, server: server, oneWay: roundTrip / 2}
 	d.open.Go(d.accept)
 	return d, nil
 }
 
-func (d *distance) accept() {
+func (d *Line) accept() {
 	for {
 		near, err := d.listener.Accept()
 		if err != nil {
@@ -42,10 +46,10 @@ func (d *distance) accept() {
 }
 
 // connect joins one connection to one of the server's, until both directions have ended.
-func (d *distance) connect(near net.Conn) {
+func (d *Line) connect(near net.Conn) {
 	defer near.Close()
 	time.Sleep(2 * d.oneWay) // the handshake
-	far, err := net.Dial("tcp", d.server)
+	far, err := net.Dial(d.network, d.server)
 	if err != nil {
 		return // the program sees a connection that is closed at once
 	}
@@ -57,7 +61,7 @@ func (d *distance) connect(near net.Conn) {
 }
 
 // carry moves bytes one way, each oneWay after it was read, and then the end of the stream.
-func (d *distance) carry(to, from net.Conn) {
+func (d *Line) carry(to, from net.Conn) {
 	type parcel struct {
 		bytes []byte
 		due   time.Time
@@ -89,8 +93,11 @@ func (d *distance) carry(to, from net.Conn) {
 	}
 }
 
+// Addr is where it listens.
+func (d *Line) Addr() string { return d.listener.Addr().String() }
+
 // Close ends the listening and waits until open connections have ended by themselves: the programs that made them are gone.
-func (d *distance) Close() error {
+func (d *Line) Close() error {
 	err := d.listener.Close()
 	d.open.Wait()
 	return err
