@@ -49,34 +49,35 @@ type Cluster struct {
 }
 
 // Start starts a cluster with Kyverno in it, and returns when both answer.
-func Start(ctx context.Context, opts Options) (c *Cluster, err error) {
+func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	opts.Controllers = opts.Controllers || opts.Node
-	c = &Cluster{dir: opts.Dir, opts: opts}
-	defer func() {
-		if err != nil {
-			c.Stop()
-		}
-	}()
-	if err := c.startEtcd(ctx); err != nil {
+	c := &Cluster{dir: opts.Dir, opts: opts}
+	if err := c.start(ctx); err != nil {
+		c.Stop() // what was started before
 		return nil, err
 	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	if err := c.startEtcd(ctx); err != nil {
+		return err
+	}
 	if err := c.installKyverno(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if c.opts.Controllers {
 		if err := c.startControllers(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := c.StartKyverno(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if c.opts.Node {
-		if err := c.startNode(ctx); err != nil {
-			return nil, err
-		}
+		return c.startNode(ctx)
 	}
-	return c, nil
+	return nil
 }
 
 // Stop ends every process that is still there.
