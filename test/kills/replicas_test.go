@@ -50,7 +50,7 @@ func killReplicas(t *testing.T, url string, scene *scene, kills int, retries boo
 	}
 	c.prepare(lives[0])
 	again := 0.0
-	for n := range kills {
+	for n := 0; c.more(n, kills); n++ {
 		when := fmt.Sprintf("kill %d", n+1)
 		victim := r.IntN(2)
 		var group sync.WaitGroup
