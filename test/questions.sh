@@ -70,6 +70,7 @@ go get golang.org/x/text@v0.42.0 2>"$work/log" || fail "go get: $(cat "$work/log
 second=$(release 'Say it in English')
 
 # The memory, and what comes in.
+: >"$work/serve.log" # It is read before the service may have opened it.
 hallmark serve --db "$work/memory.db" --listen 127.0.0.1:0 --log json 2>"$work/serve.log" &
 started+=($!)
 for _ in $(seq 300); do
